@@ -1,0 +1,1 @@
+"""Pure checks: facts and settings in, findings out."""

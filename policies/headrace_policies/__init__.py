@@ -1,0 +1,1 @@
+"""The Headrace policy pack."""
