@@ -1,4 +1,4 @@
-"""Entry point: a table of commands, each imported only when it is asked for, and one place where a refusal is printed."""
+"""Entry point: a table of commands, each imported only when asked for, and one place where a refusal is printed."""
 
 from __future__ import annotations
 
@@ -44,8 +44,11 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands from the table, without importing them."""
+        names = self.list_commands(ctx)
+        if not names:
+            return
         with formatter.section("Commands"):
-            formatter.write_dl([(name, COMMANDS[name][2]) for name in self.list_commands(ctx)])
+            formatter.write_dl([(name, COMMANDS[name][2]) for name in names])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
