@@ -153,7 +153,7 @@ _SHORT_SECRET = 4  # shorter texts ("1", "yes") would blank out half of a messag
 
 
 def redact(message: str, *holders: Value) -> str:
-    """The message with every text that is secret in `holders` replaced, for messages made elsewhere (an API's answer)."""
+    """The message with every text that is secret in `holders` replaced; an answer of an API may quote one."""
     for text in sorted({text for holder in holders for text in _secret_texts(holder)}, key=len, reverse=True):
         message = message.replace(text, "[secret]")
     return message
