@@ -1,4 +1,4 @@
-"""The rule of dependency (docs/architecture.md): stacks -> components -> headrace; policies -> headrace; sandbox -> settings."""
+"""The rule of dependency: stacks -> components -> headrace; policies -> headrace; sandbox -> settings, catalog."""
 
 from __future__ import annotations
 
