@@ -1,0 +1,28 @@
+"""The parts a sandbox is made of. Each is imported only when the sandbox starts."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+from typing import Final, cast
+
+from headrace_sandbox.service import SandboxContext, Service
+
+# module:function, each `(SandboxContext) -> list[Service]`. A part may depend on an earlier one by `Service.after`.
+PARTS: Final = (
+    "headrace_sandbox.kubernetes.services:services",
+    "headrace_sandbox.aws.services:services",
+)
+
+
+def all_services(context: SandboxContext) -> list[Service]:
+    """Every process of the sandbox. Builds what a part needs built first, so it can take minutes on a cold cache."""
+    services: list[Service] = []
+    for part in PARTS:
+        module, _, function = part.partition(":")
+        if importlib.util.find_spec(module) is None:
+            continue
+        listed = cast(Callable[[SandboxContext], list[Service]], getattr(importlib.import_module(module), function))
+        services += listed(context)
+    return services

@@ -1,0 +1,107 @@
+"""Loopback ports of a sandbox: chosen free once, then the same for its life."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import psutil
+
+from headrace.errors import refuse
+from headrace_sandbox import cache
+
+LOOPBACK: Final = "127.0.0.1"
+
+
+def write_json(path: Path, value: object, *, mode: int = 0o644) -> None:
+    """Write beside and rename into place, so that a reader or a crash never meets half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8") as handle:
+        json.dump(value, handle, indent=2)
+        handle.write("\n")
+        handle.flush()
+        os.fsync(handle.fileno())
+    partial.replace(path)
+
+
+class Ports:
+    """`ports(name)`: the port of a part, remembered in `<directory>/ports.json`."""
+
+    def __init__(self, directory: Path) -> None:
+        self._file = directory / "ports.json"
+
+    def __call__(self, name: str) -> int:
+        with cache.locked(self._file.with_name(".ports.lock"), what="choose a port"):
+            known = self._read()
+            if name not in known:
+                known[name] = _free_port(taken=set(known.values()))
+                write_json(self._file, known)
+            return known[name]
+
+    def _read(self) -> dict[str, int]:
+        if not self._file.is_file():
+            return {}
+        loaded = json.loads(self._file.read_text(encoding="utf-8"))
+        return {str(name): int(port) for name, port in loaded.items()}
+
+
+def _free_port(*, taken: set[int]) -> int:
+    while True:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.bind((LOOPBACK, 0))
+            port = int(probe.getsockname()[1])
+        if port not in taken:
+            return port
+
+
+def port_of(url: str) -> int | None:
+    """The loopback port that a URL names, None for a URL that is not ours to open."""
+    parts = urlsplit(url)
+    return parts.port if parts.hostname in {LOOPBACK, "localhost"} else None
+
+
+def answers(port: int, *, timeout_s: float = 0.5) -> bool:
+    """Whether something accepts connections on a loopback port."""
+    try:
+        with socket.create_connection((LOOPBACK, port), timeout=timeout_s):
+            return True
+    except OSError:
+        return False
+
+
+def need_free(port: int, *, service: str) -> None:
+    """Refuse to start a part whose port somebody else holds, and name the holder when the system tells."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError as error:
+            raise refuse(
+                f"port of {service}",
+                port,
+                f"it is taken{_holder(port)}",
+                reason="the parts of a running sandbox find each other on the ports they were given at first",
+                next_step="stop that process, or run headrace sandbox down --purge and up again to get other ports",
+            ) from error
+
+
+def _holder(port: int) -> str:
+    try:
+        connections = psutil.net_connections(kind="tcp")
+    except psutil.Error:
+        return " by a process of another user"
+    for connection in connections:
+        if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr[1] == port:
+            if connection.pid is None:
+                return " by a process of another user"
+            try:
+                return f" by process {connection.pid} ({psutil.Process(connection.pid).name()})"
+            except psutil.Error:
+                return f" by process {connection.pid}"
+    return ""
