@@ -1,0 +1,62 @@
+"""Reading component arguments: plain where a fact or a decision is made of them, refused with a sentence otherwise.
+
+A component called from YAML or TypeScript gets plain dicts whose integers arrive as floats; one called from Python may get an
+output where a value must be known. Both are settled here, by the settings model of the same name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar, cast
+
+import pulumi
+from pydantic import BaseModel, ValidationError
+
+from headrace.errors import Problem, Refused, refuse
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def require_plain(value: object, path: str) -> None:
+    """Refuses an output anywhere within `value`."""
+    if isinstance(value, pulumi.Output):
+        raise refuse(
+            path,
+            None,
+            "must be a plain value, not an output of another resource",
+            reason="policies decide at preview, when an output may still be unknown",
+            next_step="write the value in the settings",
+        )
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            require_plain(item, f"{path}.{key}")
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            require_plain(item, f"{path}[{index}]")
+
+
+def read(model: type[Model], args: Mapping[str, Any], path: str, *, keys: Iterable[str] = ()) -> Model:
+    """The part of `args` that `model` describes (`keys`, else every field of the model that `args` has), validated."""
+    wanted = tuple(keys) or tuple(model.model_fields)
+    values = {key: args[key] for key in wanted if key in args and args[key] is not None}
+    require_plain(values, path)
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise Refused(
+            *(
+                Problem(
+                    path=".".join((path, *map(str, one["loc"]))),
+                    value=one["input"] if isinstance(one["input"], str | int | float | bool) else None,
+                    rule=one["msg"][:1].lower() + one["msg"][1:],
+                    reason="",
+                    next_step="see docs/settings.md for what the key takes",
+                )
+                for one in error.errors(include_url=False, include_context=False)
+            )
+        ) from error
+
+
+def plain_args(model: BaseModel) -> dict[str, Any]:
+    """A settings model as component arguments: snake_case keys, plain values."""
+    return cast("dict[str, Any]", model.model_dump(mode="json", by_alias=False))
