@@ -1,0 +1,159 @@
+"""Read an EKS bearer token: `k8s-aws-v1.` and a base64url-encoded presigned STS GetCallerIdentity URL.
+
+Checks as in aws-iam-authenticator (pkg/token/token.go, `tokenVerifier.Verify`): scheme and host of the STS endpoint,
+path, only known query parameters, the cluster header among the signed ones, a date not older than 15 minutes.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime
+import hmac
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import parse_qsl, urlsplit
+
+from botocore.auth import SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from headrace_sandbox.kubernetes.aws_shim import CLUSTER_HEADER, TOKEN_PREFIX
+
+MAX_LENGTH: Final = 4096
+_LIFE: Final = datetime.timedelta(minutes=15)
+_SKEW: Final = datetime.timedelta(minutes=5)
+_MAX_EXPIRES_S: Final = 900
+_PARAMETERS: Final = frozenset(
+    {
+        "action",
+        "version",
+        "x-amz-algorithm",
+        "x-amz-credential",
+        "x-amz-date",
+        "x-amz-expires",
+        "x-amz-security-token",
+        "x-amz-signature",
+        "x-amz-signedheaders",
+    }
+)
+
+
+class TokenRefused(Exception):
+    """Why a token is not accepted. Never holds the token."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignedIdentity:
+    """What a well-formed token claims. `url` is the request that proves it."""
+
+    url: str
+    access_key: str
+    region: str
+    signed_at: datetime.datetime
+    expires_s: int
+    session_token: str | None
+    signature: str
+
+
+def read(token: str, *, sts_endpoint: str, now: datetime.datetime) -> SignedIdentity:
+    """Parse and check a token; raises `TokenRefused` with the first rule it breaks."""
+    url = _url(token)
+    parts = urlsplit(url)
+    expected = urlsplit(sts_endpoint)
+    if (parts.scheme, parts.netloc) != (expected.scheme, expected.netloc):
+        raise TokenRefused(f"the URL is for {parts.scheme}://{parts.netloc}, not for the STS of this cloud")
+    if parts.path != "/" or parts.fragment:
+        raise TokenRefused("the URL's path is not /")
+    parameters = _parameters(parts.query)
+    if parameters.get("action") != "GetCallerIdentity":
+        raise TokenRefused("the URL's action is not GetCallerIdentity")
+    if parameters.get("x-amz-algorithm") != "AWS4-HMAC-SHA256":
+        raise TokenRefused("the URL is not signed with AWS4-HMAC-SHA256")
+    signed_headers = parameters.get("x-amz-signedheaders", "").split(";")
+    if CLUSTER_HEADER not in signed_headers or "host" not in signed_headers:
+        raise TokenRefused(f"host and {CLUSTER_HEADER} are not both signed, so the token is for no cluster")
+    scope = parameters.get("x-amz-credential", "").split("/")
+    if len(scope) != 5 or scope[3:] != ["sts", "aws4_request"] or not all(scope):
+        raise TokenRefused("the credential scope is not <key>/<date>/<region>/sts/aws4_request")
+    signed_at, expires_s = _dates(parameters, now)
+    return SignedIdentity(
+        url=url,
+        access_key=scope[0],
+        region=scope[2],
+        signed_at=signed_at,
+        expires_s=expires_s,
+        session_token=parameters.get("x-amz-security-token"),
+        signature=parameters.get("x-amz-signature", ""),
+    )
+
+
+def _url(token: str) -> str:
+    if len(token) > MAX_LENGTH:
+        raise TokenRefused(f"the token is longer than {MAX_LENGTH} characters")
+    if not token.startswith(TOKEN_PREFIX):
+        raise TokenRefused(f"the token doesn't begin with {TOKEN_PREFIX}")
+    encoded = token.removeprefix(TOKEN_PREFIX)
+    try:
+        raw = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
+        return raw.decode("ascii")
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise TokenRefused("the token's second part is not base64url of an URL") from error
+
+
+def _parameters(query: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=True)
+    except ValueError as error:
+        raise TokenRefused("the URL's query can't be read") from error
+    for name, value in pairs:
+        lower = name.lower()
+        if lower not in _PARAMETERS:
+            raise TokenRefused(f"the URL has a query parameter that a token hasn't: {name[:40]!r}")
+        if lower in found:
+            raise TokenRefused(f"the URL's query parameter {lower} stands there twice")
+        found[lower] = value
+    return found
+
+
+def _dates(parameters: dict[str, str], now: datetime.datetime) -> tuple[datetime.datetime, int]:
+    try:
+        signed_at = datetime.datetime.strptime(parameters.get("x-amz-date", ""), "%Y%m%dT%H%M%SZ").replace(
+            tzinfo=datetime.UTC
+        )
+        expires_s = int(parameters.get("x-amz-expires", ""))
+    except ValueError as error:
+        raise TokenRefused("the URL's date or expiry can't be read") from error
+    if not 0 < expires_s <= _MAX_EXPIRES_S:
+        raise TokenRefused(f"the URL's expiry is not within 1 to {_MAX_EXPIRES_S} s")
+    if now - signed_at > _LIFE:
+        raise TokenRefused("the token was signed more than 15 minutes ago")
+    if signed_at - now > _SKEW:
+        raise TokenRefused("the token was signed in the future")
+    return signed_at, expires_s
+
+
+def signed_for(identity: SignedIdentity, *, cluster: str, secret_key: str) -> bool:
+    """Whether the signature is the one that `secret_key` gives with this cluster's name in the signed header.
+
+    The stand-in for STS checks no signature, so this is done here for keys whose secret the sandbox knows.
+    """
+    base, _, query = identity.url.partition("?")
+    # A presigned URL is remade from its unsigned part: botocore adds the X-Amz-* parameters again, at the token's date.
+    plain = "&".join(pair for pair in query.split("&") if not pair.lower().startswith("x-amz-"))
+    request = AWSRequest(method="GET", url=f"{base}?{plain}", headers={CLUSTER_HEADER: cluster})
+    credentials = Credentials(identity.access_key, secret_key, identity.session_token)
+    signer = _SignerAt(credentials, "sts", identity.region, expires=identity.expires_s)
+    remade = signer.sign_at(request, identity.signed_at)
+    return hmac.compare_digest(remade, identity.signature)
+
+
+class _SignerAt(SigV4QueryAuth):
+    """botocore's query signer at a given time instead of now."""
+
+    def sign_at(self, request: AWSRequest, when: datetime.datetime) -> str:
+        """The signature of `request` as of `when`."""
+        request.context["timestamp"] = when.strftime("%Y%m%dT%H%M%SZ")
+        self._modify_request_before_signing(request)
+        return str(self.signature(self.string_to_sign(request, self.canonical_request(request)), request))
