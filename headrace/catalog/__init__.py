@@ -1,1 +1,1 @@
-"""Tables with source and date."""
+"""Tables with source and date. `headrace.catalog.load` reads them; `headrace.catalog.drivers` answers on drivers."""
