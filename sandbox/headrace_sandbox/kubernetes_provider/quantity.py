@@ -8,7 +8,9 @@ from fractions import Fraction
 from headrace_sandbox.plugin import paths
 from headrace_sandbox.plugin.values import Value
 
-_BINARY = {suffix: 1024 ** (power + 1) for power, suffix in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"))}
+_BINARY: dict[str, int] = {
+    suffix: 1024 ** (power + 1) for power, suffix in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"))
+}
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _FORM = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:([eE][+-]?\d+)|([KMGTPE]i|[numkMGTPE]?))\Z")
 # Maps whose values are quantities, and single fields that are one.
@@ -26,16 +28,16 @@ def parse(value: Value) -> Fraction | None:
     if match is None:
         return None
     number, exponent, suffix = match.groups()
-    amount = Fraction(number)
+    amount: Fraction = Fraction(number)
     if exponent:
         return amount * _ten_to(int(exponent[1:]))
     if suffix in _BINARY:
-        return amount * _BINARY[suffix]
+        return amount * int(_BINARY[suffix])
     return amount * _ten_to(_DECIMAL[suffix or ""])
 
 
 def _ten_to(power: int) -> Fraction:
-    return Fraction(10**power) if power >= 0 else Fraction(1, 10**-power)
+    return Fraction(int(10**power)) if power >= 0 else Fraction(1, int(10**-power))
 
 
 def same(path: paths.Path, old: Value, new: Value) -> bool:

@@ -20,7 +20,7 @@ FIELD_MANAGER = "__fieldManager"
 INITIAL_API_VERSION = "__initialApiVersion"
 INPUTS = "__inputs"
 AUTONAMED = "pulumi.com/autonamed"
-_READ_ONLY = (
+READ_ONLY = (
     *("creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "generation", "managedFields"),
     *("resourceVersion", "selfLink", "uid"),
 )
@@ -32,7 +32,7 @@ _DASHED = {
         *("preserve_unknown_fields", "validations"),
     )
 }
-_UNDERSCORED = {dashed: name for name, dashed in _DASHED.items()}
+UNDERSCORED = {dashed: name for name, dashed in _DASHED.items()}
 # Keys by which Kubernetes merges lists of objects (x-kubernetes-list-map-keys of the built-in kinds), tried in order.
 _MERGE_KEYS = (
     ("name",),
@@ -49,13 +49,14 @@ _INVENTED = (("metadata", "uid"), ("metadata", "resourceVersion"), ("metadata", 
 _INVENTED_SERVICE = (("spec", "clusterIP"), ("spec", "clusterIPs"))
 
 
-def _rename(value: Value, names: Mapping[str, str]) -> Value:
+def rename(value: Value, names: Mapping[str, str]) -> Value:
+    """The value with map keys renamed at every depth; others stay."""
     if isinstance(value, Secret):
-        return Secret(_rename(value.value, names))
+        return Secret(rename(value.value, names))
     if isinstance(value, dict):
-        return {names.get(key, key): _rename(item, names) for key, item in value.items()}
+        return {names.get(key, key): rename(item, names) for key, item in value.items()}
     if isinstance(value, list):
-        return [_rename(item, names) for item in value]
+        return [rename(item, names) for item in value]
     return value
 
 
@@ -69,10 +70,10 @@ def _without_nulls(value: Value) -> Value:
 
 def to_object(inputs: Props) -> dict[str, Any]:
     """Inputs as the object to apply: secrets revealed, nulls and read-only metadata dropped. Unknowns stay in place."""
-    found: dict[str, Any] = _rename(_without_nulls(reveal(inputs)), _DASHED)
+    found: dict[str, Any] = rename(_without_nulls(reveal(inputs)), _DASHED)
     metadata = found.get("metadata")
     if isinstance(metadata, dict):
-        found["metadata"] = {key: item for key, item in metadata.items() if key not in _READ_ONLY}
+        found["metadata"] = {key: item for key, item in metadata.items() if key not in READ_ONLY}
     found.pop("status", None)
     return found
 
@@ -80,7 +81,7 @@ def to_object(inputs: Props) -> dict[str, Any]:
 def to_state(live: Mapping[str, Any], inputs: Props, *, manager: str, initial_api_version: str) -> Props:
     """The state for a live object. What is secret in the inputs is secret here, in both copies; the data of a Secret
     always is (its `stringData` comes back as `data`)."""
-    plain: Props = _rename(dict(live), _UNDERSCORED)
+    plain: Props = rename(dict(live), UNDERSCORED)
     state: Props = conceal(plain, inputs)
     kept = dict(inputs)
     if live.get("kind") == "Secret" and live.get("apiVersion") == "v1":
@@ -152,11 +153,11 @@ def align(inputs: Props, live: Mapping[str, Any]) -> Props:
     which the server doesn't store. Secret wrappers stay.
     """
     plain = reveal(inputs)
-    seen = _rename(dict(live), _UNDERSCORED)
+    seen = rename(dict(live), UNDERSCORED)
     if plain.get("kind") == "Secret" and isinstance(plain.get("stringData"), dict):
         seen["stringData"] = _texts(seen.get("data") or {}, plain["stringData"])
-    aligned: Props = _align(plain, seen, ())
-    return conceal(aligned, inputs)
+    aligned: Props = conceal(_align(plain, seen, ()), inputs)
+    return aligned
 
 
 def _texts(data: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, str]:

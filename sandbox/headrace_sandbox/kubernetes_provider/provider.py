@@ -1,0 +1,437 @@
+"""The Kubernetes provider: check, diff, create, read, update and delete of any kind that the API server serves."""
+
+from __future__ import annotations
+
+import functools
+import http
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from headrace_sandbox.kubernetes_provider import helm, importing, kinds, naming, quantity, settings, shape, yaml_decode
+from headrace_sandbox.kubernetes_provider.client import ApiError, Object, Unreachable
+from headrace_sandbox.kubernetes_provider.cluster import (
+    PATCH_MANAGER,
+    Connection,
+    InvalidObject,
+    NoSuchKind,
+    Place,
+    without_foreign,
+)
+from headrace_sandbox.kubernetes_provider.kinds import Gvk
+from headrace_sandbox.kubernetes_provider.waiting import NotReady, Waiter, is_skipped
+from headrace_sandbox.plugin import paths
+from headrace_sandbox.plugin import provider as api
+from headrace_sandbox.plugin.differ import Change, Changes, Kind, difference
+from headrace_sandbox.plugin.provider import Failure, PropertyFailures, ProviderError, Severity
+from headrace_sandbox.plugin.values import Props, has_unknown, is_unknown, reveal
+
+VERSION = "4.34.2"
+REPLACE_UNREADY = "pulumi.com/replaceUnready"
+PROPAGATION = "pulumi.com/deletionPropagationPolicy"
+_PROPAGATIONS = {"foreground": "Foreground", "background": "Background", "orphan": "Orphan"}
+_SETTLE_S = 10.0  # a namespace or definition made a moment ago may not be served by every handler yet
+_SETTLE_PAUSE_S = 0.5
+
+
+class KubernetesProvider(api.Provider):
+    """See the module docstring. Holds no state of resources: only the connection."""
+
+    name = "kubernetes"
+    version = VERSION
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._connection: Connection | None = None
+
+    @property
+    def connection(self) -> Connection:
+        """The configured connection."""
+        if self._connection is None:
+            raise ProviderError("the Kubernetes provider was not configured before its first resource")
+        return self._connection
+
+    # -- configuration -------------------------------------------------------------------------------------------
+
+    def check_config(self, request: api.CheckRequest) -> api.CheckResult:
+        return api.CheckResult(inputs=request.inputs, failures=settings.check(request.inputs))
+
+    def diff_config(self, request: api.DiffRequest) -> api.DiffResult:
+        return api.DiffResult(changes=settings.compare(request))
+
+    def configure(self, config: Props) -> None:
+        self._connection = Connection(settings.read(config))
+
+    # -- check and diff ------------------------------------------------------------------------------------------
+
+    def check(self, request: api.CheckRequest) -> api.CheckResult:
+        inputs = {key: item for key, item in request.inputs.items() if item is not None}
+        if request.type == kinds.HELM_RELEASE:
+            return helm.check(request, inputs)
+        gvk = kinds.from_token(request.type, inputs)
+        inputs = {"apiVersion": gvk.api_version, "kind": gvk.kind, **inputs}
+        if gvk.patch:
+            if not reveal(inputs.get("metadata") or {}).get("name"):
+                failure = Failure(path="metadata.name", reason="a Patch resource names the object that it changes")
+                return api.CheckResult(inputs=inputs, failures=(failure,))
+        else:
+            inputs = naming.assign(request, inputs)
+        inputs = self._with_namespace(gvk, inputs)
+        if gvk.kind == "Secret" and not gvk.group:
+            inputs = shape.guard_secret(inputs)
+        return api.CheckResult(inputs=inputs)
+
+    def _with_namespace(self, gvk: Gvk, inputs: Props) -> Props:
+        default = self._connection.settings.namespace if self._connection else None
+        metadata = inputs.get("metadata")
+        if not default or not isinstance(metadata, dict) or metadata.get("namespace") is not None:
+            return inputs
+        try:
+            found = self.connection.client.kind(gvk.api_version, gvk.kind)
+        except Unreachable:
+            found = None
+        if found is not None and not found.namespaced:
+            return inputs
+        return {**inputs, "metadata": {**metadata, "namespace": default}}
+
+    def diff(self, request: api.DiffRequest) -> api.DiffResult:
+        if request.type == kinds.HELM_RELEASE:
+            return helm.diff(request)
+        gvk = kinds.from_token(request.type, request.inputs)
+        old, new = request.old_inputs, request.inputs
+        live = shape.to_object({key: item for key, item in request.old_state.items() if not key.startswith("__")})
+        changes = self._changes(gvk, old, new, live, request.ignore_changes)
+        if changes and not any(change.replace for change in changes.values()):
+            changes = self._found_by_dry_run(gvk, request, changes)
+        if self._must_replace_unready(gvk, new, live):
+            changes[("metadata", "annotations", REPLACE_UNREADY)] = Change(kind=Kind.UPDATE, replace=True)
+        replaced = any(change.replace for change in changes.values())
+        return api.DiffResult(changes=changes, delete_before_replace=replaced and _same_place(new, live))
+
+    def _changes(self, gvk: Gvk, old: Props, new: Props, live: Mapping[str, Any], ignore: tuple[str, ...]) -> Changes:
+        left, right = _comparable(old), _comparable(new)
+        for side in (left, right):
+            metadata = side.get("metadata")
+            # The namespace that an object is in and the default one that it was left to are the same place.
+            if isinstance(metadata, dict) and metadata.get("namespace") is None:
+                inherited = (live.get("metadata") or {}).get("namespace")
+                if inherited and inherited == self._default_namespace():
+                    side["metadata"] = {**metadata, "namespace": inherited}
+        changes = difference(left, right, equal=quantity.same, ignore=ignore)
+        mutable = self._connection.settings.mutable if self._connection else frozenset()
+        immutable = gvk.kind in mutable or reveal(new.get("immutable")) is not True
+        return {
+            path: Change(
+                kind=change.kind, replace=kinds.needs_replacement(gvk, path, mutable=mutable) if immutable else True
+            )
+            for path, change in changes.items()
+        }
+
+    def _default_namespace(self) -> str:
+        if self._connection is None:
+            return "default"
+        try:
+            return self._connection.settings.namespace or self._connection.client.target.namespace
+        except ProviderError:
+            return "default"
+
+    def _found_by_dry_run(self, gvk: Gvk, request: api.DiffRequest, changes: Changes) -> Changes:
+        """Changes that the API server itself calls immutable become replacements. Any other refusal is left to the
+        update's own dry run, which can fail in the form of an error."""
+        if gvk.patch or has_unknown(request.inputs):
+            return changes
+        try:
+            place = self.connection.place(gvk, reveal(request.inputs["metadata"]).get("namespace"))
+            manager = self._manager(request.urn, request.inputs, request.old_state)
+            self.connection.apply(place, shape.to_object(request.inputs), manager=manager, dry_run=True)
+        except InvalidObject as refused:
+            if not refused.immutable:
+                return changes
+            named = [path for path in changes if any(paths.covers(field, path) for field in refused.immutable)]
+            named = named or [path for path in changes if path[:1] == refused.immutable[0][:1]] or list(changes)
+            return {
+                path: Change(kind=change.kind, replace=path in named, input_diff=change.input_diff)
+                for path, change in changes.items()
+            }
+        except ProviderError:
+            return changes
+        return changes
+
+    def _must_replace_unready(self, gvk: Gvk, new: Props, live: Mapping[str, Any]) -> bool:
+        if shape.annotation(reveal(new), REPLACE_UNREADY).lower() != "true" or gvk.kind != "Job":
+            return False
+        try:
+            place = self.connection.place(gvk, live["metadata"].get("namespace"))
+            now = self.connection.client.get(place.kind, place.namespace, live["metadata"]["name"])
+            return now is not None and not self._waiter("").verdict(place.kind, now).ready
+        except ProviderError:
+            return False
+
+    # -- create and update ---------------------------------------------------------------------------------------
+
+    def create(self, request: api.CreateRequest) -> api.CreateResult:
+        if request.type == kinds.HELM_RELEASE:
+            return helm.create(self.connection, request)
+        gvk, inputs = kinds.from_token(request.type, request.inputs), request.inputs
+        manager = self._manager(request.urn, inputs, {})
+        if request.preview:
+            return self._preview_create(gvk, request, manager)
+        body = shape.to_object(inputs)
+        live = self._settle(functools.partial(self._make, gvk, body, manager))
+        if gvk.kind == "CustomResourceDefinition":
+            self.connection.client.forget_kinds()
+        return api.CreateResult(
+            id=shape.join_id(live), state=self._ready_state(gvk, live, inputs, request, manager, gvk.api_version)
+        )
+
+    def _preview_create(self, gvk: Gvk, request: api.CreateRequest, manager: str) -> api.CreateResult:
+        as_asked = api.CreateResult(id="", state=request.inputs)
+        if has_unknown(request.inputs) or gvk.patch:
+            return as_asked
+        body = shape.to_object(request.inputs)
+        try:
+            place = self.connection.place(gvk, body["metadata"].get("namespace"))
+            live = self.connection.apply(place, body, manager=manager, dry_run=True)
+        except NoSuchKind:
+            return as_asked  # its definition may be part of the same update
+        except Unreachable as fault:
+            self.log(f"no dry run: {fault}", urn=request.urn, severity=Severity.WARNING)
+            return as_asked
+        except ApiError as refusal:
+            if self._may_pass_later(refusal, request.urn):
+                return as_asked
+            raise
+        state = shape.preview_state(live, request.inputs, manager=manager, initial_api_version=gvk.api_version)
+        return api.CreateResult(id="", state=state)
+
+    def _may_pass_later(self, refusal: ApiError, urn: str) -> bool:
+        """Whether a refusal of a dry run may be gone by the time of the update: the namespace isn't there yet, or the
+        caller (who may be granted it in the same update) lacks a right. Admission's refusals stand."""
+        if refusal.code == http.HTTPStatus.NOT_FOUND:
+            return True
+        if refusal.code != http.HTTPStatus.FORBIDDEN or not _lacks_right(refusal):
+            return False
+        self.log(f"no dry run: {refusal}", urn=urn, severity=Severity.WARNING)
+        return True
+
+    def _make(self, gvk: Gvk, body: Object, manager: str) -> Object:
+        place = self.connection.place(gvk, body["metadata"].get("namespace"))
+        name = str(body["metadata"]["name"])
+        existing = self.connection.client.get(place.kind, place.namespace, name)
+        if gvk.patch:
+            if existing is None:
+                raise ProviderError(f"{gvk.kind} {name} does not exist, so there is nothing to patch")
+        elif (
+            existing is not None and not shape.is_managed_by(existing, manager) and not self.connection.settings.upsert
+        ):
+            where = f" in namespace {place.namespace}" if place.namespace else ""
+            raise ProviderError(
+                f"{gvk.kind} {name} already exists{where}; import it (`pulumi import`), or set the provider's "
+                "upsertExistingObjects to take existing objects over"
+            )
+        return self.connection.apply(place, body, manager=manager, dry_run=False)
+
+    def _settle(self, make: functools.partial[Object]) -> Object:
+        """Make an object whose namespace or definition may have been created a moment ago."""
+        until = time.monotonic() + _SETTLE_S
+        while True:
+            try:
+                return make()
+            except (NoSuchKind, ApiError) as fault:
+                late = isinstance(fault, NoSuchKind) or fault.code == http.HTTPStatus.NOT_FOUND
+                if not late or time.monotonic() > until or self.cancelled.wait(_SETTLE_PAUSE_S):
+                    raise
+
+    def _ready_state(
+        self,
+        gvk: Gvk,
+        live: Mapping[str, Any],
+        inputs: Props,
+        request: api.CreateRequest | api.UpdateRequest,
+        manager: str,
+        initial_api_version: str,
+    ) -> Props:
+        """The state once the object is ready; InitFailed with what there is if it doesn't become so."""
+        make = functools.partial(
+            shape.to_state, inputs=inputs, manager=manager, initial_api_version=initial_api_version
+        )
+        if gvk.patch:
+            return make(live)
+        place = self.connection.place(gvk, live["metadata"].get("namespace"))
+        try:
+            ready = self._waiter(request.urn).until_ready(place.kind, live, request.timeout_s)
+        except NotReady as late:
+            what = f"{gvk.kind} {shape.join_id(live)} exists, but is not ready"
+            reasons = (f"{what}: {late.reasons[0]}", *late.reasons[1:])
+            raise api.InitFailed(
+                id=shape.join_id(live), state=make(late.live), reasons=reasons, inputs=inputs
+            ) from None
+        return make(ready)
+
+    def update(self, request: api.UpdateRequest) -> Props:
+        if request.type == kinds.HELM_RELEASE:
+            return helm.update(self.connection, request)
+        gvk, inputs = kinds.from_token(request.type, request.inputs), request.inputs
+        if request.preview and has_unknown(inputs):
+            return inputs
+        namespace, name = shape.split_id(request.id)
+        manager = self._manager(request.urn, inputs, request.old_state)
+        body = shape.to_object(inputs)
+        initial = str(request.old_state.get(shape.INITIAL_API_VERSION) or gvk.api_version)
+        try:
+            place = self.connection.place(gvk, namespace)
+            live = self.connection.client.get(place.kind, place.namespace, name)
+            body["metadata"] = {**body["metadata"], "name": name}
+            body = without_foreign(body, live, request.ignore_changes, manager)
+            after = self.connection.apply(place, body, manager=manager, dry_run=request.preview)
+        except (NoSuchKind, Unreachable, ApiError) as fault:
+            later = not isinstance(fault, ApiError) or self._may_pass_later(fault, request.urn)
+            if request.preview and later:
+                return inputs
+            raise
+        if request.preview:
+            return shape.to_state(after, inputs, manager=manager, initial_api_version=initial)
+        self._relinquish(place, after, request, manager)
+        if gvk.kind == "CustomResourceDefinition":
+            self.connection.client.forget_kinds()
+        return self._ready_state(gvk, after, inputs, request, manager, initial)
+
+    def _relinquish(self, place: Place, live: Object, request: api.UpdateRequest, manager: str) -> None:
+        """Give up the fields held under a former manager name, or they could never be removed."""
+        former = str(request.old_state.get(shape.FIELD_MANAGER) or manager)
+        if former != manager and shape.is_managed_by(live, former):
+            self.connection.apply(place, _bare(live), manager=former, dry_run=False)
+
+    # -- read and delete -----------------------------------------------------------------------------------------
+
+    def read(self, request: api.ReadRequest) -> api.ReadResult | None:
+        if request.type == kinds.HELM_RELEASE:
+            return helm.read(self.connection, request)
+        gvk = kinds.from_token(request.type, request.inputs or {"kind": request.type.rpartition(":")[2]})
+        namespace, name = shape.split_id(request.id)
+        try:
+            place = self.connection.place(gvk, namespace)
+            live = self.connection.client.get(place.kind, place.namespace, name)
+        except NoSuchKind:
+            return None
+        except Unreachable:
+            return self._read_unreachable(request)
+        if live is None:
+            return None
+        inputs = shape.align(request.inputs, live) if request.inputs else importing.inputs_of(live)
+        manager = self._manager(request.urn, inputs, request.state)
+        initial = str(request.state.get(shape.INITIAL_API_VERSION) or gvk.api_version)
+        state = shape.to_state(live, inputs, manager=manager, initial_api_version=initial)
+        identifier = request.id if namespace or not place.namespace else shape.join_id(live)
+        if not request.is_import and not gvk.patch and not is_skipped(live):
+            verdict = self._waiter(request.urn).verdict(place.kind, live)
+            if not verdict.ready:
+                reasons = (f"not ready: {verdict.waiting_for or 'it failed'}", *verdict.reasons)
+                raise api.InitFailed(id=identifier, state=state, reasons=reasons, inputs=inputs)
+        return api.ReadResult(id=identifier, inputs=inputs, state=state)
+
+    def _read_unreachable(self, request: api.ReadRequest) -> api.ReadResult | None:
+        if self.connection.settings.delete_unreachable:
+            self.log("the cluster gives no answer: removed from the state", urn=request.urn, severity=Severity.WARNING)
+            return None
+        if self.connection.settings.skip_update_unreachable:
+            self.log("the cluster gives no answer: state kept as it was", urn=request.urn, severity=Severity.WARNING)
+            return api.ReadResult(id=request.id, inputs=request.inputs, state=request.state)
+        raise ProviderError(
+            "the state can't be read, because the cluster gives no answer; if it is gone for good, remove its "
+            "resources from the state with PULUMI_K8S_DELETE_UNREACHABLE=true"
+        )
+
+    def delete(self, request: api.DeleteRequest) -> None:
+        if request.type == kinds.HELM_RELEASE:
+            helm.delete(self.connection, request)
+            return
+        gvk = kinds.from_token(request.type, request.inputs)
+        namespace, name = shape.split_id(request.id)
+        try:
+            place = self.connection.place(gvk, namespace)
+            live = self.connection.client.get(place.kind, place.namespace, name)
+            if live is None:
+                return
+            if gvk.patch:
+                self._release_patch(place, live, request)
+                return
+            policy = shape.annotation(live, PROPAGATION).lower() or "foreground"
+            self.connection.client.delete(
+                place.kind, place.namespace, name, propagation=_PROPAGATIONS.get(policy, "Foreground"), uid=None
+            )
+            if not is_skipped(live):
+                self._waiter(request.urn).until_gone(place.kind, live, request.timeout_s)
+        except NoSuchKind:
+            return  # without its definition there is no object left
+        except Unreachable:
+            if not self.connection.settings.delete_unreachable:
+                raise
+            self.log("the cluster gives no answer: removed from the state", urn=request.urn, severity=Severity.WARNING)
+        except NotReady as late:
+            raise ProviderError(f"{gvk.kind} {request.id} is being deleted, but {late}") from None
+        if gvk.kind == "CustomResourceDefinition":
+            self.connection.client.forget_kinds()
+
+    def _release_patch(self, place: Place, live: Object, request: api.DeleteRequest) -> None:
+        manager = self._manager(request.urn, request.inputs, request.state)
+        try:
+            self.connection.apply(place, _bare(live), manager=manager, dry_run=False)
+        except InvalidObject as refused:
+            raise ProviderError(
+                f"this Patch resource holds a required field, so it can't let go of it ({refused}); set "
+                "retain_on_delete, or give the field to another manager first"
+            ) from None
+
+    # -- functions -----------------------------------------------------------------------------------------------
+
+    def invoke(self, request: api.InvokeRequest) -> api.InvokeResult:
+        if request.token == "kubernetes:yaml:decode":  # noqa: S105  (a function's token)
+            return yaml_decode.decode(request)
+        if request.token.startswith("kubernetes:helm:"):
+            raise ProviderError("charts are not rendered in the sandbox; use helm.v3.Release, which is recorded")
+        return super().invoke(request)
+
+    # -- shared --------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _manager(urn: str, inputs: Props, state: Props) -> str:
+        """The field manager: the annotation's, the one in the state, or the one that belongs to the URN."""
+        kept = state.get(shape.FIELD_MANAGER)
+        return shape.annotation(reveal(inputs), PATCH_MANAGER) or (str(kept) if kept else shape.manager_for(urn))
+
+    def _waiter(self, urn: str) -> Waiter:
+        tell = functools.partial(self.log, urn=urn, ephemeral=True)
+        return Waiter(client=self.connection.client, cancelled=self.cancelled, tell=tell)
+
+
+def _comparable(inputs: Props) -> Props:
+    found: Props = {key: item for key, item in inputs.items() if not key.startswith("__")}
+    metadata = found.get("metadata")
+    if isinstance(metadata, dict):
+        found["metadata"] = {key: item for key, item in metadata.items() if key not in shape.READ_ONLY}
+    return found
+
+
+def _same_place(new: Props, live: Mapping[str, Any]) -> bool:
+    """Whether the new object has the old one's name and namespace, so that it can only come after it."""
+    metadata, current = reveal(new.get("metadata")), live.get("metadata") or {}
+    if not isinstance(metadata, dict) or is_unknown(metadata.get("name")):
+        return False
+    if (metadata.get("annotations") or {}).get(shape.AUTONAMED) == "true":
+        return False
+    namespace = metadata.get("namespace")
+    return metadata.get("name") == current.get("name") and namespace in (None, current.get("namespace"))
+
+
+def _lacks_right(refusal: ApiError) -> bool:
+    # RBAC says: deployments.apps "x" is forbidden: User "u" cannot patch resource ...; admission gives other sentences.
+    return " cannot " in refusal.message and "User " in refusal.message
+
+
+def _bare(live: Mapping[str, Any]) -> Object:
+    metadata = {key: live["metadata"][key] for key in ("name", "namespace") if key in live["metadata"]}
+    return {"apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": metadata}
+
+
+__all__ = ["KubernetesProvider", "PropertyFailures"]
