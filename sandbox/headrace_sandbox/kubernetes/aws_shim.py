@@ -79,7 +79,7 @@ def token(*, cluster: str, region: str, access_key: str, secret_key: str, sessio
     )
     credentials = Credentials(access_key, secret_key, session_token)
     SigV4QueryAuth(credentials, "sts", region, expires=_URL_LIFE_S).add_auth(request)
-    return TOKEN_PREFIX + base64.urlsafe_b64encode(request.url.encode()).decode().rstrip("=")
+    return TOKEN_PREFIX + base64.urlsafe_b64encode(str(request.url).encode()).decode().rstrip("=")
 
 
 def credential(token_text: str, *, now: datetime.datetime, api_version: str) -> dict[str, object]:
@@ -126,7 +126,8 @@ def run(arguments: Sequence[str]) -> str:
             reason="a token is signed for one region",
             next_step="give --region or set AWS_REGION",
         )
-    if credentials is None:
+    frozen = credentials.get_frozen_credentials() if credentials else None
+    if frozen is None or not frozen.access_key or not frozen.secret_key:
         raise refuse(
             "AWS_ACCESS_KEY_ID",
             None,
@@ -134,7 +135,6 @@ def run(arguments: Sequence[str]) -> str:
             reason="a token is signed with them",
             next_step="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (`headrace engine env` prints the sandbox's)",
         )
-    frozen = credentials.get_frozen_credentials()
     made = token(
         cluster=chosen["--cluster-name"],
         region=region,

@@ -67,7 +67,7 @@ def principal_matches(principal_arn: str, canonical_arn: str) -> bool:
     entry, caller = _IAM.match(principal_arn), _IAM.match(canonical_arn)
     if entry is None or caller is None or entry[3] != "role" or caller[3] != "role":
         return False
-    return entry[1:3] == caller[1:3] and entry[4].rsplit("/", 1)[-1] == caller[4]
+    return (entry[1], entry[2]) == (caller[1], caller[2]) and entry[4].rsplit("/", 1)[-1] == caller[4]
 
 
 def user(caller: Caller, entry: Entry, *, access_key: str, region: str) -> User:
