@@ -16,3 +16,7 @@ class ClusterSettings(SettingsModel):
     addon_versions: dict[str, str] = Field(default_factory=dict)
     log_retention_days: int = Field(default=365, ge=1)
     deletion_protection: bool = True
+    system_instance_type: str = "m7i.xlarge"
+    """CPU machines for the cluster's own pods (DNS, metrics, router): GPU nodes take only pods that ask for a GPU."""
+    system_nodes: int = Field(default=2, ge=2)
+    """How many of them; two at the least, so that one can be drained."""
