@@ -1,7 +1,7 @@
 """The GPU software of a pool's nodes as Kubernetes manifests: NVIDIA's device plugin and DCGM exporter, nothing else.
 
-The driver and the container toolkit are inside the node image. Nobody may install a second one: the nodes' labels tell a GPU
-operator, should somebody install it, to keep its driver, toolkit, device plugin and exporter off them.
+The driver and the container toolkit are inside the node image. Nobody may install a second one: the nodes' labels tell
+a GPU operator, should somebody install it, to keep its driver, toolkit, device plugin and exporter off them.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """Reading component arguments: plain where a fact or a decision is made of them, refused with a sentence otherwise.
 
-A component called from YAML or TypeScript gets plain dicts whose integers arrive as floats; one called from Python may get an
-output where a value must be known. Both are settled here, by the settings model of the same name.
+A component called from YAML or TypeScript gets plain dicts whose integers arrive as floats; one called from Python may
+get an output where a value must be known. Both are settled here, by the settings model of the same name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import pulumi
 from pydantic import BaseModel, ValidationError
@@ -59,4 +59,4 @@ def read(model: type[Model], args: Mapping[str, Any], path: str, *, keys: Iterab
 
 def plain_args(model: BaseModel) -> dict[str, Any]:
     """A settings model as component arguments: snake_case keys, plain values."""
-    return cast("dict[str, Any]", model.model_dump(mode="json", by_alias=False))
+    return model.model_dump(mode="json", by_alias=False)

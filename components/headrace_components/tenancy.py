@@ -161,7 +161,7 @@ def allow_dns(name: str, marks: dict[str, str]) -> Manifest:
 
 def allow_own_namespace(name: str, marks: dict[str, str]) -> Manifest:
     """Pods of one space may talk to each other."""
-    peers = [{"podSelector": {}}]
+    peers: list[Manifest] = [{"podSelector": {}}]
     return {
         "metadata": {"name": "allow-own-namespace", "namespace": name, "labels": marks},
         "spec": {

@@ -1,0 +1,100 @@
+"""Where a component belongs. One record, the same for all components of a stack."""
+
+# No `from __future__ import annotations` here or in any module that defines component arguments: the schema of the
+# component package is read from these annotations at run time.
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+import pulumi
+import pulumi_aws as aws
+
+from headrace.catalog import load
+from headrace.errors import refuse
+from headrace.settings.base import Name, Region, SettingsModel
+from headrace.settings.tree import Stage
+from headrace_components import inputs
+from headrace_components.documents import Account, account_from_caller
+from headrace_components.tags import Owner
+
+
+class PlaceArgs(TypedDict):
+    """Organization, environment, stage and region of a component."""
+
+    organization: str
+    """Who owns the account. Part of names and tags."""
+    environment: str
+    """The environment's name, for example `prod-eu`."""
+    stage: str
+    """How much is at stake: sandbox, development, staging or production."""
+    region: str
+    """AWS region."""
+
+
+class PlaceModel(SettingsModel):
+    """`PlaceArgs`, validated."""
+
+    organization: Name
+    environment: Name
+    stage: Stage
+    region: Region
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """`PlaceArgs` with what the catalogue knows of the region."""
+
+    organization: str
+    environment: str
+    stage: str
+    region: str
+    jurisdiction: str
+
+    @property
+    def prefix(self) -> str:
+        """`<organization>-<environment>`: begins the names of what can't be autonamed."""
+        return f"{self.organization}-{self.environment}"
+
+    def facts(self) -> dict[str, Any]:
+        """The fields that every facts record begins with."""
+        return {
+            "organization": self.organization,
+            "environment": self.environment,
+            "stage": self.stage,
+            "region": self.region,
+            "jurisdiction": self.jurisdiction,
+        }
+
+    def owner(self, tenant: str | None = None, project: str | None = None) -> Owner:
+        """Whom a resource's cost is for; without tenant it is everybody's."""
+        shared = Owner(organization=self.organization, environment=self.environment)
+        if tenant is None or project is None:
+            return shared
+        return Owner(organization=self.organization, environment=self.environment, tenant=tenant, project=project)
+
+
+def read_place(args: PlaceArgs) -> Place:
+    """`args` checked against the catalogue: a region without a known jurisdiction can't be judged, so it is refused."""
+    model = inputs.read(PlaceModel, args, "place")
+    row = load.aws_regions().get(model.region)
+    if row is None:
+        raise refuse(
+            "region",
+            model.region,
+            "must be a region of the catalogue",
+            reason="its jurisdiction is unknown, and residency is decided by it",
+            next_step="correct the name, or add the region to headrace/catalog/data/regions.yaml",
+        )
+    return Place(
+        organization=model.organization,
+        environment=model.environment,
+        stage=model.stage.value,
+        region=model.region,
+        jurisdiction=row.jurisdiction,
+    )
+
+
+def account_of(component: pulumi.ComponentResource) -> Account:
+    """The account that the component's own AWS provider deploys to. Asked at preview too, so that names and policies
+    made of it are known then."""
+    caller = aws.get_caller_identity(opts=pulumi.InvokeOptions(parent=component))
+    return account_from_caller(caller.account_id, caller.arn)

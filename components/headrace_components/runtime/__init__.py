@@ -1,0 +1,1 @@
+"""Scripts that run inside pods. They are shipped as ConfigMaps and import nothing of ours."""
