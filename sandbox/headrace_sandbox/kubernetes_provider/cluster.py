@@ -16,7 +16,6 @@ from headrace_sandbox.plugin import paths
 from headrace_sandbox.plugin.provider import Failure, PropertyFailures, ProviderError
 
 PATCH_FORCE = "pulumi.com/patchForce"
-PATCH_MANAGER = "pulumi.com/patchFieldManager"
 
 
 class NoSuchKind(ProviderError):

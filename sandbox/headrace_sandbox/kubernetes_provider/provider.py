@@ -8,10 +8,18 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from headrace_sandbox.kubernetes_provider import helm, importing, kinds, naming, quantity, settings, shape, yaml_decode
+from headrace_sandbox.kubernetes_provider import (
+    comparing,
+    helm,
+    importing,
+    kinds,
+    naming,
+    settings,
+    shape,
+    yaml_decode,
+)
 from headrace_sandbox.kubernetes_provider.client import ApiError, Object, Unreachable
 from headrace_sandbox.kubernetes_provider.cluster import (
-    PATCH_MANAGER,
     Connection,
     InvalidObject,
     NoSuchKind,
@@ -20,14 +28,11 @@ from headrace_sandbox.kubernetes_provider.cluster import (
 )
 from headrace_sandbox.kubernetes_provider.kinds import Gvk
 from headrace_sandbox.kubernetes_provider.waiting import NotReady, Waiter, is_skipped
-from headrace_sandbox.plugin import paths
 from headrace_sandbox.plugin import provider as api
-from headrace_sandbox.plugin.differ import Change, Changes, Kind, difference
-from headrace_sandbox.plugin.provider import Failure, PropertyFailures, ProviderError, Severity
-from headrace_sandbox.plugin.values import Props, has_unknown, is_unknown, reveal
+from headrace_sandbox.plugin.provider import Failure, ProviderError, Severity
+from headrace_sandbox.plugin.values import Props, has_unknown, reveal
 
 VERSION = "4.34.2"
-REPLACE_UNREADY = "pulumi.com/replaceUnready"
 PROPAGATION = "pulumi.com/deletionPropagationPolicy"
 _PROPAGATIONS = {"foreground": "Foreground", "background": "Background", "orphan": "Orphan"}
 _SETTLE_S = 10.0  # a namespace or definition made a moment ago may not be served by every handler yet
@@ -97,75 +102,7 @@ class KubernetesProvider(api.Provider):
     def diff(self, request: api.DiffRequest) -> api.DiffResult:
         if request.type == kinds.HELM_RELEASE:
             return helm.diff(request)
-        gvk = kinds.from_token(request.type, request.inputs)
-        old, new = request.old_inputs, request.inputs
-        live = shape.to_object({key: item for key, item in request.old_state.items() if not key.startswith("__")})
-        changes = self._changes(gvk, old, new, live, request.ignore_changes)
-        if changes and not any(change.replace for change in changes.values()):
-            changes = self._found_by_dry_run(gvk, request, changes)
-        if self._must_replace_unready(gvk, new, live):
-            changes[("metadata", "annotations", REPLACE_UNREADY)] = Change(kind=Kind.UPDATE, replace=True)
-        replaced = any(change.replace for change in changes.values())
-        return api.DiffResult(changes=changes, delete_before_replace=replaced and _same_place(new, live))
-
-    def _changes(self, gvk: Gvk, old: Props, new: Props, live: Mapping[str, Any], ignore: tuple[str, ...]) -> Changes:
-        left, right = _comparable(old), _comparable(new)
-        for side in (left, right):
-            metadata = side.get("metadata")
-            # The namespace that an object is in and the default one that it was left to are the same place.
-            if isinstance(metadata, dict) and metadata.get("namespace") is None:
-                inherited = (live.get("metadata") or {}).get("namespace")
-                if inherited and inherited == self._default_namespace():
-                    side["metadata"] = {**metadata, "namespace": inherited}
-        changes = difference(left, right, equal=quantity.same, ignore=ignore)
-        mutable = self._connection.settings.mutable if self._connection else frozenset()
-        immutable = gvk.kind in mutable or reveal(new.get("immutable")) is not True
-        return {
-            path: Change(
-                kind=change.kind, replace=kinds.needs_replacement(gvk, path, mutable=mutable) if immutable else True
-            )
-            for path, change in changes.items()
-        }
-
-    def _default_namespace(self) -> str:
-        if self._connection is None:
-            return "default"
-        try:
-            return self._connection.settings.namespace or self._connection.client.target.namespace
-        except ProviderError:
-            return "default"
-
-    def _found_by_dry_run(self, gvk: Gvk, request: api.DiffRequest, changes: Changes) -> Changes:
-        """Changes that the API server itself calls immutable become replacements. Any other refusal is left to the
-        update's own dry run, which can fail in the form of an error."""
-        if gvk.patch or has_unknown(request.inputs):
-            return changes
-        try:
-            place = self.connection.place(gvk, reveal(request.inputs["metadata"]).get("namespace"))
-            manager = self._manager(request.urn, request.inputs, request.old_state)
-            self.connection.apply(place, shape.to_object(request.inputs), manager=manager, dry_run=True)
-        except InvalidObject as refused:
-            if not refused.immutable:
-                return changes
-            named = [path for path in changes if any(paths.covers(field, path) for field in refused.immutable)]
-            named = named or [path for path in changes if path[:1] == refused.immutable[0][:1]] or list(changes)
-            return {
-                path: Change(kind=change.kind, replace=path in named, input_diff=change.input_diff)
-                for path, change in changes.items()
-            }
-        except ProviderError:
-            return changes
-        return changes
-
-    def _must_replace_unready(self, gvk: Gvk, new: Props, live: Mapping[str, Any]) -> bool:
-        if shape.annotation(reveal(new), REPLACE_UNREADY).lower() != "true" or gvk.kind != "Job":
-            return False
-        try:
-            place = self.connection.place(gvk, live["metadata"].get("namespace"))
-            now = self.connection.client.get(place.kind, place.namespace, live["metadata"]["name"])
-            return now is not None and not self._waiter("").verdict(place.kind, now).ready
-        except ProviderError:
-            return False
+        return comparing.compare(self.connection, self._waiter, request)
 
     # -- create and update ---------------------------------------------------------------------------------------
 
@@ -173,7 +110,7 @@ class KubernetesProvider(api.Provider):
         if request.type == kinds.HELM_RELEASE:
             return helm.create(self.connection, request)
         gvk, inputs = kinds.from_token(request.type, request.inputs), request.inputs
-        manager = self._manager(request.urn, inputs, {})
+        manager = shape.manager_of(request.urn, inputs, {})
         if request.preview:
             return self._preview_create(gvk, request, manager)
         body = shape.to_object(inputs)
@@ -275,7 +212,7 @@ class KubernetesProvider(api.Provider):
         if request.preview and has_unknown(inputs):
             return inputs
         namespace, name = shape.split_id(request.id)
-        manager = self._manager(request.urn, inputs, request.old_state)
+        manager = shape.manager_of(request.urn, inputs, request.old_state)
         body = shape.to_object(inputs)
         initial = str(request.old_state.get(shape.INITIAL_API_VERSION) or gvk.api_version)
         try:
@@ -319,7 +256,7 @@ class KubernetesProvider(api.Provider):
         if live is None:
             return None
         inputs = shape.align(request.inputs, live) if request.inputs else importing.inputs_of(live)
-        manager = self._manager(request.urn, inputs, request.state)
+        manager = shape.manager_of(request.urn, inputs, request.state)
         initial = str(request.state.get(shape.INITIAL_API_VERSION) or gvk.api_version)
         state = shape.to_state(live, inputs, manager=manager, initial_api_version=initial)
         identifier = request.id if namespace or not place.namespace else shape.join_id(live)
@@ -374,7 +311,7 @@ class KubernetesProvider(api.Provider):
             self.connection.client.forget_kinds()
 
     def _release_patch(self, place: Place, live: Object, request: api.DeleteRequest) -> None:
-        manager = self._manager(request.urn, request.inputs, request.state)
+        manager = shape.manager_of(request.urn, request.inputs, request.state)
         try:
             self.connection.apply(place, _bare(live), manager=manager, dry_run=False)
         except InvalidObject as refused:
@@ -394,34 +331,9 @@ class KubernetesProvider(api.Provider):
 
     # -- shared --------------------------------------------------------------------------------------------------
 
-    @staticmethod
-    def _manager(urn: str, inputs: Props, state: Props) -> str:
-        """The field manager: the annotation's, the one in the state, or the one that belongs to the URN."""
-        kept = state.get(shape.FIELD_MANAGER)
-        return shape.annotation(reveal(inputs), PATCH_MANAGER) or (str(kept) if kept else shape.manager_for(urn))
-
     def _waiter(self, urn: str) -> Waiter:
         tell = functools.partial(self.log, urn=urn, ephemeral=True)
         return Waiter(client=self.connection.client, cancelled=self.cancelled, tell=tell)
-
-
-def _comparable(inputs: Props) -> Props:
-    found: Props = {key: item for key, item in inputs.items() if not key.startswith("__")}
-    metadata = found.get("metadata")
-    if isinstance(metadata, dict):
-        found["metadata"] = {key: item for key, item in metadata.items() if key not in shape.READ_ONLY}
-    return found
-
-
-def _same_place(new: Props, live: Mapping[str, Any]) -> bool:
-    """Whether the new object has the old one's name and namespace, so that it can only come after it."""
-    metadata, current = reveal(new.get("metadata")), live.get("metadata") or {}
-    if not isinstance(metadata, dict) or is_unknown(metadata.get("name")):
-        return False
-    if (metadata.get("annotations") or {}).get(shape.AUTONAMED) == "true":
-        return False
-    namespace = metadata.get("namespace")
-    return metadata.get("name") == current.get("name") and namespace in (None, current.get("namespace"))
 
 
 def _lacks_right(refusal: ApiError) -> bool:
@@ -432,6 +344,3 @@ def _lacks_right(refusal: ApiError) -> bool:
 def _bare(live: Mapping[str, Any]) -> Object:
     metadata = {key: live["metadata"][key] for key in ("name", "namespace") if key in live["metadata"]}
     return {"apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": metadata}
-
-
-__all__ = ["KubernetesProvider", "PropertyFailures"]

@@ -20,6 +20,7 @@ FIELD_MANAGER = "__fieldManager"
 INITIAL_API_VERSION = "__initialApiVersion"
 INPUTS = "__inputs"
 AUTONAMED = "pulumi.com/autonamed"
+PATCH_MANAGER = "pulumi.com/patchFieldManager"
 READ_ONLY = (
     *("creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "generation", "managedFields"),
     *("resourceVersion", "selfLink", "uid"),
@@ -118,6 +119,12 @@ def manager_for(urn: str) -> str:
     """The field manager of a resource: the official shape `pulumi-kubernetes-<8 hex>`, but from the URN instead of
     chance, so that an object whose creation the engine did not live to record is recognised as ours at the next run."""
     return f"pulumi-kubernetes-{hashlib.sha256(urn.encode()).hexdigest()[:8]}"
+
+
+def manager_of(urn: str, inputs: Props, state: Props) -> str:
+    """The field manager of a resource: its annotation's, the one in the state, or the one that belongs to the URN."""
+    kept = state.get(FIELD_MANAGER)
+    return annotation(reveal(inputs), PATCH_MANAGER) or (str(kept) if kept else manager_for(urn))
 
 
 def split_id(identifier: str) -> tuple[str | None, str]:
