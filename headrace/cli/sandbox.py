@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from headrace.errors import refuse
 from headrace_sandbox import parts, supervise
 
 _directory = click.option(
@@ -52,6 +53,21 @@ def down(directory: Path | None, *, purge: bool, as_json: bool) -> None:
 def status(directory: Path | None, *, as_json: bool) -> None:
     """What runs, what it is (real, simulated or stand-in), where, and how much memory it takes."""
     _show(directory or supervise.default_directory(), as_json=as_json)
+
+
+@sandbox.command()
+@_directory
+def env(directory: Path | None) -> None:
+    """Print shell lines that point pulumi, boto3 and kubectl at the sandbox: eval "$(headrace sandbox env)"."""
+    from headrace.cli.engine import shell_lines
+    from headrace_sandbox import engine, environment
+
+    context = supervise.open_context(directory)
+    if not supervise.running(context.directory):
+        raise refuse("sandbox", str(context.directory), "it is not running", next_step="run headrace sandbox up first")
+    found = engine.find()
+    environment.install_plugins(context, found)
+    click.echo(shell_lines(environment.engine_environment(context, found=found), unset=environment.unset()))
 
 
 def _show(directory: Path, *, as_json: bool) -> None:

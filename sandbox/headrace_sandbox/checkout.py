@@ -14,7 +14,7 @@ PROJECT_FILE: Final = "Pulumi.yaml"
 
 
 def root(start: Path | None = None) -> Path:
-    """The nearest folder with a Pulumi.yaml, from `start` (the current folder) upwards; else this code's own checkout."""
+    """The nearest folder with a Pulumi.yaml, from `start` (the current folder) upwards; else our own."""
     begin = (start or Path.cwd()).resolve()
     ours = Path(__file__).resolve().parents[2]
     for folder in (begin, *begin.parents, ours):

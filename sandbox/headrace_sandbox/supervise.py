@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from headrace.errors import Refused, refuse
-from headrace_sandbox import cache
+from headrace_sandbox import cache, checkout
 from headrace_sandbox import supervise_process as processes
 from headrace_sandbox.service import SandboxContext, Service
 from headrace_sandbox.supervise_ports import Ports, answers, need_free, port_of, write_json
@@ -47,9 +47,9 @@ class Status:
 
 
 def default_directory() -> Path:
-    """`$HEADRACE_SANDBOX_DIR`, else `.headrace/sandbox` under the current folder."""
+    """`$HEADRACE_SANDBOX_DIR`, else `.headrace/sandbox` of the checkout."""
     own = os.environ.get("HEADRACE_SANDBOX_DIR")
-    return Path(own).expanduser().resolve() if own else Path.cwd() / ".headrace" / "sandbox"
+    return Path(own).expanduser().resolve() if own else checkout.state_directory(checkout.root()) / "sandbox"
 
 
 def open_context(directory: Path | None = None) -> SandboxContext:
@@ -65,6 +65,11 @@ def endpoints(directory: Path) -> dict[str, str]:
     """The URLs of a sandbox by name; empty when it was never up."""
     file = directory / "endpoints.json"
     return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+
+
+def running(directory: Path) -> bool:
+    """Whether any part of a sandbox runs."""
+    return any(processes.alive(record) for record in processes.load(directory))
 
 
 def status(directory: Path) -> list[Status]:
