@@ -20,7 +20,6 @@ class Sourced(BaseModel):
         populate_by_name=True,
         extra="forbid",
         frozen=True,
-        use_attribute_docstrings=True,
     )
 
     name: str

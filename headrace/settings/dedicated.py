@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from headrace.settings.base import Name, SettingsModel, Zone
+from headrace.settings.base import RESERVATION_PATTERN, Name, SettingsModel, Zone
 
 
 class CapacityType(StrEnum):
@@ -21,8 +21,11 @@ class Capacity(SettingsModel):
     """Capacity of a pool. A reservation or block names its id and its single zone."""
 
     type: CapacityType = CapacityType.ON_DEMAND
-    reservation_id: str | None = Field(default=None, pattern=r"^cr-[0-9a-f]{8,17}$")
+    """On demand, a capacity reservation, or a capacity block."""
+    reservation_id: str | None = Field(default=None, pattern=RESERVATION_PATTERN)
+    """Id of the reservation or block; unset on a reservation means that the stack makes it."""
     zone: Zone | None = None
+    """The one zone of the reservation or block."""
 
 
 class NodeImage(StrEnum):
@@ -36,24 +39,41 @@ class ScheduledScale(SettingsModel):
     """Scaling bounds from a time on: cron in `time_zone`."""
 
     name: Name
+    """Name of the schedule, unique in its pool."""
     cron: str
+    """Five fields: minute, hour, day of month, month, day of week."""
     time_zone: str = "UTC"
+    """IANA time zone, for instance Europe/Berlin."""
     floor_nodes: int = Field(ge=0)
+    """Least nodes from then on."""
     ceiling_nodes: int = Field(ge=0)
+    """Most nodes from then on."""
 
 
 class DedicatedPool(SettingsModel):
     """A GPU node group that serves one workload. Floor and ceiling are counted in nodes."""
 
     workload: Name
+    """The workload it serves."""
     instance_type: str
+    """AWS instance type of the catalogue."""
     capacity: Capacity = Capacity()
+    """Where the machines come from."""
     floor_nodes: int = Field(ge=0)
+    """Least nodes."""
     ceiling_nodes: int = Field(ge=1)
+    """Most nodes."""
     schedules: list[ScheduledScale] = Field(default_factory=list)
+    """Changes of floor and ceiling by time of day or week."""
     zones: list[Zone] | None = None
+    """Zones of its nodes; unset means all of the network's, or the capacity's single zone."""
     node_image: NodeImage = NodeImage.AL2023_NVIDIA
+    """Node operating system."""
     node_release_version: str | None = None
+    """Pinned release of the node image, for instance 1.36.0-20260917."""
     root_volume_gib: int = Field(default=300, ge=50)
+    """Encrypted root volume of a node, in GiB."""
     replicas: int | None = Field(default=None, ge=0)
+    """Model servers; unset means as many as fit on the floor."""
     slots_per_replica: int = Field(default=32, ge=1)
+    """Requests that one model server works on at once."""

@@ -1,0 +1,60 @@
+"""The router: how many, when it spills, and what it may spend."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from headrace.settings.base import ImageByDigest, Name, Percent, SettingsModel, UsdPerHour
+
+
+class RouterEngine(StrEnum):
+    """What carries the decision: our own server, or the LiteLLM proxy with our plug-in."""
+
+    HEADRACE = "headrace"
+    LITELLM = "litellm"
+
+
+class SpillSettings(SettingsModel):
+    """When work leaves the floor and when it comes back. Two thresholds and a minimum stay keep it from flapping."""
+
+    start_at_percent: Percent = 85
+    """Share of the floor's slots in use at which spilling starts."""
+    stop_at_percent: Percent = 65
+    """Share at which it stops; lower than the start."""
+    minimum_stay_s: int = Field(default=30, ge=1)
+    """Seconds that a phase lasts at least."""
+    max_wait_ms: int = Field(default=500, ge=0)
+    """Longest a latency-sensitive request may wait for the floor before it spills."""
+    signal_max_age_s: float = Field(default=5, gt=0, allow_inf_nan=False)
+    """Age in seconds from which on a scraped signal counts as unknown."""
+
+
+class RouterSettings(SettingsModel):
+    """Replicas, spill thresholds and spend ceilings of the router."""
+
+    engine: RouterEngine = RouterEngine.HEADRACE
+    """What carries the decision."""
+    image: ImageByDigest | None = None
+    """Container image of the router, by digest; unset means the release's own."""
+    min_replicas: int = Field(default=2, ge=1)
+    """Least replicas, spread over zones."""
+    max_replicas: int = Field(default=6, ge=1)
+    """Most replicas."""
+    spill: SpillSettings = SpillSettings()
+    """When work leaves the floor."""
+    spend_ceiling_usd_per_hour: UsdPerHour | None = None
+    """Most that all serverless pools together may cost per hour; beyond it nothing spills."""
+    pool_spend_ceilings_usd_per_hour: dict[Name, UsdPerHour] = Field(default_factory=dict)
+    """Serverless pool -> most it may cost per hour."""
+    canary_percent: dict[Name, dict[Name, Percent]] = Field(default_factory=dict)
+    """Workload -> release -> share of conversations, in percent, that run that release instead of the workload's own."""
+    proof_of_concept_percent: Percent | None = None
+    """Share of traffic that takes the serverless pools at all, for a proof of concept; unset means all that spills."""
+    retry_budget_percent: Percent = 10
+    """Retries in percent of requests, before the first byte."""
+    max_request_kib: int = Field(default=2048, ge=1)
+    """Largest request body in KiB."""
+    drain_timeout_s: int = Field(default=120, ge=1)
+    """Seconds that a stopping replica gives its streams."""
