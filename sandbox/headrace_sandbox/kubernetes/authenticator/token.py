@@ -7,7 +7,6 @@ path, only known query parameters, the cluster header among the signed ones, a d
 from __future__ import annotations
 
 import base64
-import binascii
 import datetime
 import hashlib
 import hmac
@@ -57,7 +56,10 @@ class SignedIdentity:
 def read(token: str, *, sts_endpoint: str, now: datetime.datetime) -> SignedIdentity:
     """Parse and check a token; raises `TokenRefused` with the first rule it breaks."""
     url = _url(token)
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise TokenRefused("the token's second part is no URL") from error
     expected = urlsplit(sts_endpoint)
     if (parts.scheme, parts.netloc) != (expected.scheme, expected.netloc):
         raise TokenRefused(f"the URL is for {parts.scheme}://{parts.netloc}, not for the STS of this cloud")
@@ -95,7 +97,7 @@ def _url(token: str) -> str:
     try:
         raw = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
         return raw.decode("ascii")
-    except (binascii.Error, UnicodeDecodeError) as error:
+    except ValueError as error:  # not ASCII, not base64, or bytes that are no text
         raise TokenRefused("the token's second part is not base64url of an URL") from error
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from headrace_sandbox.kubernetes.nodes.records import GPU_RESOURCE, Node
 
 _IMAGE: Final = re.compile(r"(^|/)(k8s-device-plugin|nvidia-device-plugin)(?=[:@]|$)")
-"""NVIDIA's device plugin under any registry, tag or digest (nvcr.io/nvidia/k8s-device-plugin; mirrors keep the name)."""
+"""NVIDIA's device plugin under any registry, tag or digest (nvcr.io/nvidia/k8s-device-plugin; mirrors keep it)."""
 
 CHARTS: Final = frozenset({"nvidia-device-plugin", "gpu-operator"})
 """Helm charts that bring the plugin. The stand-in records Helm releases and renders none, so a record counts."""
