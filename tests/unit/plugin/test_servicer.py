@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 from headrace_sandbox.plugin import provider as api
-from headrace_sandbox.plugin.differ import Change, Kind
+from headrace_sandbox.plugin.differ import Change, Changes, Kind
 from headrace_sandbox.plugin.engine import Engine
 from headrace_sandbox.plugin.server import engine_address
 from headrace_sandbox.plugin.servicer import Servicer
@@ -68,7 +68,8 @@ class Thing(api.Provider):
         self.seen = request
         if self.fault:
             raise self.fault
-        changes = {("spec", "a.b"): Change(kind=Kind.UPDATE, replace=True), ("tags", "x"): Change(kind=Kind.ADD)}
+        changes: Changes = {("spec", "a.b"): Change(kind=Kind.UPDATE, replace=True)}
+        changes[("tags", "x")] = Change(kind=Kind.ADD)
         return api.DiffResult(changes=changes, delete_before_replace=True)
 
     def create(self, request: api.CreateRequest) -> api.CreateResult:
