@@ -27,7 +27,7 @@ def compare(connection: Connection, waiter: Callable[[str], Waiter], request: ap
     """The diff of one resource. Contacts the cluster only for a changed resource (a dry run finds immutable fields)
     and for the replaceUnready annotation; never fails because of it."""
     gvk = kinds.from_token(request.type, request.inputs)
-    live = shape.to_object({key: item for key, item in request.old_state.items() if not key.startswith("__")})
+    live = live_of(request.old_state)
     changes = changes_of(
         gvk,
         request.old_inputs,
@@ -36,12 +36,42 @@ def compare(connection: Connection, waiter: Callable[[str], Waiter], request: ap
         inherited=_inherited_namespace(connection, live),
         mutable=connection.settings.mutable,
     )
+    manager = shape.manager_of(request.urn, request.inputs, request.old_state)
+    if not shape.is_managed_by(live_of(request.old_state), manager):
+        changes = {path: change for path, change in changes.items() if not _lives_already(path, change, request)}
     if changes and not any(change.replace for change in changes.values()):
         changes = _found_by_dry_run(connection, gvk, request, changes)
     if _must_replace_unready(connection, waiter, gvk, request.inputs, live):
         changes[("metadata", "annotations", REPLACE_UNREADY)] = Change(kind=Kind.UPDATE, replace=True)
     replaced = any(change.replace for change in changes.values())
     return api.DiffResult(changes=changes, delete_before_replace=replaced and same_place(request.inputs, live))
+
+
+def live_of(state: Props) -> dict[str, Any]:
+    """The live object that a state holds."""
+    plain: dict[str, Any] = reveal({key: item for key, item in state.items() if not key.startswith("__")})
+    return plain
+
+
+def _lives_already(path: paths.Path, change: Change, request: api.DiffRequest) -> bool:
+    """Whether an added input is what an imported object has anyway: its inputs were guessed from the live object, and a
+    program may spell out a default that the guess left out."""
+    if change.kind is not Kind.ADD:
+        return False
+    wanted, lives = _at(request.inputs, path), _at(request.old_state, path)
+    return lives is not None and not difference({"": lives}, {"": wanted}, equal=quantity.same)
+
+
+def _at(value: Any, path: paths.Path) -> Any:
+    for step in path:
+        plain = reveal(value)
+        if isinstance(plain, dict):
+            value = plain.get(str(step))
+        elif isinstance(plain, list) and isinstance(step, int) and step < len(plain):
+            value = plain[step]
+        else:
+            return None
+    return value
 
 
 def changes_of(

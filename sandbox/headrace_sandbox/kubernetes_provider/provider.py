@@ -48,6 +48,8 @@ class KubernetesProvider(api.Provider):
     def __init__(self) -> None:
         super().__init__()
         self._connection: Connection | None = None
+        # Namespaces whose quota this run changes: what today's quota refuses may pass by then (set.add is atomic).
+        self._moving_quotas: set[str] = set()
 
     @property
     def connection(self) -> Connection:
@@ -102,7 +104,10 @@ class KubernetesProvider(api.Provider):
     def diff(self, request: api.DiffRequest) -> api.DiffResult:
         if request.type == kinds.HELM_RELEASE:
             return helm.diff(request)
-        return comparing.compare(self.connection, self._waiter, request)
+        result = comparing.compare(self.connection, self._waiter, request)
+        if result.changes and request.type.endswith(":ResourceQuota"):
+            self._moving_quotas.add(str(shape.split_id(request.id)[0]))
+        return result
 
     # -- create and update ---------------------------------------------------------------------------------------
 
@@ -135,18 +140,20 @@ class KubernetesProvider(api.Provider):
             self.log(f"no dry run: {fault}", urn=request.urn, severity=Severity.WARNING)
             return as_asked
         except ApiError as refusal:
-            if self._may_pass_later(refusal, request.urn):
+            if self._may_pass_later(refusal, request.urn, place.namespace):
                 return as_asked
             raise
         state = shape.preview_state(live, request.inputs, manager=manager, initial_api_version=gvk.api_version)
         return api.CreateResult(id="", state=state)
 
-    def _may_pass_later(self, refusal: ApiError, urn: str) -> bool:
-        """Whether a refusal of a dry run may be gone by the time of the update: the namespace isn't there yet, or the
-        caller (who may be granted it in the same update) lacks a right. Admission's refusals stand."""
+    def _may_pass_later(self, refusal: ApiError, urn: str, namespace: str | None) -> bool:
+        """Whether a refusal of a dry run may be gone by the time of the update: the namespace isn't there yet, the caller
+        (who may be granted it in the same update) lacks a right, or the quota in the way changes in this run. Other
+        refusals of admission stand."""
         if refusal.code == http.HTTPStatus.NOT_FOUND:
             return True
-        if refusal.code != http.HTTPStatus.FORBIDDEN or not _lacks_right(refusal):
+        quota = "exceeded quota" in refusal.message and namespace in self._moving_quotas
+        if refusal.code != http.HTTPStatus.FORBIDDEN or not (quota or _lacks_right(refusal)):
             return False
         self.log(f"no dry run: {refusal}", urn=urn, severity=Severity.WARNING)
         return True
@@ -222,7 +229,7 @@ class KubernetesProvider(api.Provider):
             body = without_foreign(body, live, request.ignore_changes, manager)
             after = self.connection.apply(place, body, manager=manager, dry_run=request.preview)
         except (NoSuchKind, Unreachable, ApiError) as fault:
-            later = not isinstance(fault, ApiError) or self._may_pass_later(fault, request.urn)
+            later = not isinstance(fault, ApiError) or self._may_pass_later(fault, request.urn, namespace)
             if request.preview and later:
                 return inputs
             raise
