@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import NotRequired, TypedDict
 
 import pulumi
@@ -19,8 +20,8 @@ from headrace_components.tags import cost_tags, named
 
 LOG_TYPES = ("api", "audit", "authenticator", "controllerManager", "scheduler")
 SERVICE_CIDR = "172.20.0.0/16"
-# Add-ons that every node needs before its first pod, and those that need a node to run on: EKS calls the latter degraded
-# until one exists.
+# Add-ons that every node needs before its first pod, and those that need a node to run on: EKS calls the latter
+# degraded until one exists.
 BEFORE_NODES = ("vpc-cni", "kube-proxy", "eks-pod-identity-agent")
 AFTER_NODES = ("coredns", "metrics-server", "aws-ebs-csi-driver", "eks-node-monitoring-agent")
 ADDONS = BEFORE_NODES + AFTER_NODES
@@ -352,16 +353,14 @@ class GpuCluster(pulumi.ComponentResource):
         )
 
 
+@dataclass(frozen=True, kw_only=True)
 class ClusterPlan:
     """What settings and the catalogue decide before anything is created."""
 
-    def __init__(
-        self, *, name: str, version: str, end_of_support: str | None, addon_versions: Mapping[str, str]
-    ) -> None:
-        self.name = name
-        self.version = version
-        self.end_of_support = end_of_support
-        self.addon_versions = dict(addon_versions)
+    name: str
+    version: str
+    end_of_support: str | None
+    addon_versions: dict[str, str]
 
 
 def plan_cluster(name: str, settings: ClusterSettings) -> ClusterPlan:
@@ -388,7 +387,7 @@ def plan_cluster(name: str, settings: ClusterSettings) -> ClusterPlan:
                 f"cluster.addonVersions.{addon}",
                 None,
                 f"must be given for Kubernetes {version}",
-                reason="the catalogue pins add-ons for its default version alone, and an unpinned one changes by itself",
+                reason="the catalogue pins add-ons for its default version only and an unpinned one changes by itself",
                 next_step=f"ask `aws eks describe-addon-versions --addon-name {addon} --kubernetes-version {version}`",
             )
     return ClusterPlan(

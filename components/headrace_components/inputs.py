@@ -6,7 +6,7 @@ get an output where a value must be known. Both are settled here, by the setting
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import pulumi
@@ -35,10 +35,14 @@ def require_plain(value: object, path: str) -> None:
             require_plain(item, f"{path}[{index}]")
 
 
-def read(model: type[Model], args: Mapping[str, Any], path: str, *, keys: Iterable[str] = ()) -> Model:
-    """The part of `args` that `model` describes (`keys`, else every field of the model that `args` has), validated."""
-    wanted = tuple(keys) or tuple(model.model_fields)
-    values = {key: args[key] for key in wanted if key in args and args[key] is not None}
+def read(model: type[Model], args: Mapping[str, Any], path: str) -> Model:
+    """The part of `args` that `model` describes, validated. Keys that are None count as not given."""
+    values = {key: args[key] for key in model.model_fields if args.get(key) is not None}
+    return read_model(model, values, path)
+
+
+def read_model(model: type[Model], values: Mapping[str, Any], path: str) -> Model:
+    """`values`, all of which `model` must know."""
     require_plain(values, path)
     try:
         return model.model_validate(values)

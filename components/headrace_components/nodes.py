@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.mime.multipart import MIMEMultipart
@@ -190,3 +191,8 @@ def labels(pool: str, workload: str, environment: str, instance: InstanceType, c
 
 
 GPU_TAINT: Final[Mapping[str, str]] = {"key": "nvidia.com/gpu", "value": "present", "effect": "NO_SCHEDULE"}
+
+
+def base64_text(text: str) -> str:
+    """Text as launch templates take it."""
+    return base64.b64encode(text.encode()).decode()

@@ -54,7 +54,7 @@ class Server:
     @property
     def namespace(self) -> str:
         """The namespace of the pool."""
-        return f"pool-{self.pool}"
+        return pool_namespace(self.pool)
 
     @property
     def labels(self) -> dict[str, str]:
@@ -69,6 +69,11 @@ class Server:
     def selector(self) -> dict[str, str]:
         """What identifies the pods; never the release, or a new one would replace the Deployment."""
         return {"app.kubernetes.io/name": "model-server", devices.POOL_LABEL: self.pool}
+
+
+def pool_namespace(pool: str) -> str:
+    """The namespace of a pool's model servers."""
+    return f"pool-{pool}"
 
 
 def replicas_per_node(pool: str, instance: InstanceType, release: ModelRelease) -> int:
@@ -120,7 +125,13 @@ def script_map(server: Server) -> Manifest:
 def service(server: Server) -> Manifest:
     """The name under which the router finds the pool."""
     return {
-        "metadata": {"name": "model-server", "namespace": server.namespace, "labels": server.labels},
+        "metadata": {
+            "name": "model-server",
+            "namespace": server.namespace,
+            "labels": server.labels,
+            # The Deployment is what a deployment waits for; a pool of zero replicas has no endpoint to wait for.
+            "annotations": {"pulumi.com/skipAwait": "true"},
+        },
         "spec": {
             "type": "ClusterIP",
             "selector": server.selector,

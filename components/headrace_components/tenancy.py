@@ -199,3 +199,17 @@ def mebibytes(gib: float) -> str:
     """A memory quantity: `4Gi`, `256Mi`."""
     mebi = round(gib * 1024)
     return f"{mebi // 1024}Gi" if mebi % 1024 == 0 else f"{mebi}Mi"
+
+
+def role(space: str, marks: dict[str, str], name: str) -> Manifest:
+    """One of `ROLES` in a namespace."""
+    return {"metadata": {"name": name, "namespace": space, "labels": marks}, "rules": role_rules(name)}
+
+
+def role_binding(space: str, marks: dict[str, str], name: str, group_name: str) -> Manifest:
+    """Gives a role to a group."""
+    return {
+        "metadata": {"name": name, "namespace": space, "labels": marks},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": group_name}],
+    }

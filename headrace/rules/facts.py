@@ -159,13 +159,13 @@ class ClusterFacts(Facts):
 class DedicatedPoolFacts(Facts):
     """`DedicatedPool`. `drivers` are those that the node image may boot with; empty means the catalogue can't tell.
 
+    `subnets_private` holds for subnets of `PrivateNetwork`; for subnets given by hand the rule on raw resources looks.
     `gpus_per_node`, `gpu_memory_gib` (one GPU) and `compute_capability` come from the catalogue's row of the type.
     """
 
     kind: ClassVar[str] = "dedicatedPool"
 
     name: str
-    cluster: str
     instance_type: str
     gpu: str
     gpu_class: str
@@ -194,7 +194,6 @@ class DedicatedPoolFacts(Facts):
     imds_v2_required: bool
     imds_hop_limit: int
     node_repair: bool
-    image_served: str
     namespace: str
     disruption_budget: bool
     release: ReleaseFacts

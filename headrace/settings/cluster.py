@@ -22,3 +22,7 @@ class ClusterSettings(SettingsModel):
     """Days that control-plane logs are kept."""
     deletion_protection: bool = True
     """Whether the cluster refuses to be deleted."""
+    system_instance_type: str = "m7i.xlarge"
+    """CPU machines for the cluster's own pods (DNS, metrics, router): GPU nodes take only pods that ask for a GPU."""
+    system_nodes: int = Field(default=2, ge=2)
+    """How many of them; two at the least, so that one can be drained."""

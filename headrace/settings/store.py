@@ -14,8 +14,12 @@ class ModelStoreSettings(SettingsModel):
 
     retention_days: int = Field(default=400, ge=1)
     """Days that object lock keeps a release from being deleted."""
+    bucket_name: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$")
+    """Name of the bucket; unset means `<organization>-<environment>-models-<account>`."""
     upstream_registries: dict[str, str] = Field(default_factory=dict)
     """Prefix -> upstream registry that the pull-through cache mirrors: GPU nodes have no internet."""
+    upstream_credential_arns: dict[str, str] = Field(default_factory=dict)
+    """Prefix -> Secrets Manager secret (named `ecr-pullthroughcache/…`) for upstreams that ask for a login."""
     reader_role_arns: list[PrincipalArn] = Field(default_factory=list)
     """Roles beside the pods' own that may read releases."""
 
