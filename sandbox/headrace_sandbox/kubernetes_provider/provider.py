@@ -119,7 +119,10 @@ class KubernetesProvider(api.Provider):
         if request.preview:
             return self._preview_create(gvk, request, manager)
         body = shape.to_object(inputs)
-        live = self._settle(functools.partial(self._make, gvk, body, manager))
+        try:
+            live = self._settle(functools.partial(self._make, gvk, body, manager))
+        except NotReady as held:
+            raise ProviderError(f"an older {gvk.kind} of this name is being deleted, but {held}") from None
         if gvk.kind == "CustomResourceDefinition":
             self.connection.client.forget_kinds()
         return api.CreateResult(
@@ -147,9 +150,9 @@ class KubernetesProvider(api.Provider):
         return api.CreateResult(id="", state=state)
 
     def _may_pass_later(self, refusal: ApiError, urn: str, namespace: str | None) -> bool:
-        """Whether a refusal of a dry run may be gone by the time of the update: the namespace isn't there yet, the caller
-        (who may be granted it in the same update) lacks a right, or the quota in the way changes in this run. Other
-        refusals of admission stand."""
+        """Whether a refusal of a dry run may be gone by the time of the update: the namespace isn't there yet, the
+        caller (who may be granted it in the same update) lacks a right, or the quota in the way changes in this run.
+        Other refusals of admission stand."""
         if refusal.code == http.HTTPStatus.NOT_FOUND:
             return True
         quota = "exceeded quota" in refusal.message and namespace in self._moving_quotas
@@ -162,6 +165,10 @@ class KubernetesProvider(api.Provider):
         place = self.connection.place(gvk, body["metadata"].get("namespace"))
         name = str(body["metadata"]["name"])
         existing = self.connection.client.get(place.kind, place.namespace, name)
+        if existing is not None and existing["metadata"].get("deletionTimestamp"):
+            # Applying to an object on its way out would go down with it.
+            self._waiter("").until_gone(place.kind, existing, None)
+            existing = None
         if gvk.patch:
             if existing is None:
                 raise ProviderError(f"{gvk.kind} {name} does not exist, so there is nothing to patch")
