@@ -1,0 +1,38 @@
+"""Which operations the gateway serves itself, guards before moto, or completes after moto: one table of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from headrace_sandbox.aws import autoscaling, capacity, principals
+from headrace_sandbox.aws.eks import access, addon, cluster, nodegroup, updates
+from headrace_sandbox.aws.world import Guard, Handler, Overlay, Table
+
+_TABLES: Sequence[Table] = (
+    access.HANDLERS,
+    addon.HANDLERS,
+    autoscaling.HANDLERS,
+    capacity.HANDLERS,
+    cluster.HANDLERS,
+    nodegroup.HANDLERS,
+    principals.HANDLERS,
+    updates.HANDLERS,
+)
+
+
+def _one(tables: Sequence[Table]) -> dict[tuple[str, str], Handler]:
+    merged: dict[tuple[str, str], Handler] = {}
+    for table in tables:
+        if twice := merged.keys() & table.keys():
+            raise ValueError(f"served twice: {sorted(twice)}")
+        merged.update(table)
+    return merged
+
+
+HANDLERS: Mapping[tuple[str, str], Handler] = _one(_TABLES)
+GUARDS: Mapping[tuple[str, str], Sequence[Guard]] = {}
+OVERLAYS: Mapping[tuple[str, str], Sequence[Overlay]] = {}
+
+SERVED_WHOLE = frozenset({"eks", "autoscaling"})
+"""Services whose every supported operation is in HANDLERS: what isn't is refused rather than sent to moto, whose world
+doesn't know our resources."""
