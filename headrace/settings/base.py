@@ -60,5 +60,5 @@ def _encrypted(value: object) -> object:
     return value
 
 
-# Text that must not appear anywhere in plain. In a stack file it stands encrypted (`pulumi config set --secret --path`).
+# Text that must not appear anywhere in plain. A stack file holds it encrypted (`pulumi config set --secret --path`).
 SecretText = Annotated[SecretStr, BeforeValidator(_encrypted)]

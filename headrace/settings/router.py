@@ -49,7 +49,7 @@ class RouterSettings(SettingsModel):
     pool_spend_ceilings_usd_per_hour: dict[Name, UsdPerHour] = Field(default_factory=dict)
     """Serverless pool -> most it may cost per hour."""
     canary_percent: dict[Name, dict[Name, Percent]] = Field(default_factory=dict)
-    """Workload -> release -> share of conversations, in percent, that run that release instead of the workload's own."""
+    """Workload -> release -> share of conversations, in percent, that run it instead of the workload's own."""
     proof_of_concept_percent: Percent | None = None
     """Share of traffic that takes the serverless pools at all, for a proof of concept; unset means all that spills."""
     retry_budget_percent: Percent = 10

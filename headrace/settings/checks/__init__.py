@@ -1,0 +1,47 @@
+"""Checks over a whole tree: what no single field can know. Each is a pure function that yields all it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import date
+from typing import Final
+
+from headrace.errors import Problem
+from headrace.settings.checks import compute, money, places, traffic
+from headrace.settings.tree import Settings
+
+Check = Callable[[Settings], Iterator[Problem]]
+
+CHECKS: Final[tuple[Check, ...]] = (
+    places.region_is_known,
+    places.zones_lie_in_the_region,
+    places.network_ranges_do_not_overlap,
+    places.adopted_network_covers_the_zones,
+    places.residency_allows_the_region,
+    places.serverless_regions_are_known,
+    compute.pools_name_what_exists,
+    compute.capacity_has_its_single_zone,
+    compute.bounds_are_in_order,
+    compute.schedules_hold,
+    compute.models_fit_their_gpus,
+    compute.workloads_name_their_release,
+    traffic.router_names_what_exists,
+    traffic.spill_thresholds_are_in_order,
+    money.quotas_fit_the_pools,
+    money.budgets_add_up,
+    money.commitments_hold,
+)
+
+
+def problems(settings: Settings) -> list[Problem]:
+    """Everything that is wrong with a tree whose fields are valid each by itself."""
+    return [problem for check in CHECKS for problem in check(settings)]
+
+
+def warnings(settings: Settings, today: date) -> list[Problem]:
+    """What deploys but deserves a look."""
+    return [
+        *places.version_warnings(settings, today),
+        *places.offering_warnings(settings),
+        *compute.slot_warnings(settings),
+    ]
