@@ -1,0 +1,128 @@
+"""Reading a demand file: columns `start_s,gpus`, each value in force until the next row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from headrace.errors import refuse
+from headrace.planner.arrays import BIN_S, HOUR_S, Floats
+from headrace.planner.levels import Demand
+
+COLUMNS: Final = ("start_s", "gpus")
+# A demand of more than twenty years is taken for milliseconds, and so is a start after the year 5138.
+LONGEST_S: Final = 20 * 366 * 86400
+LATEST_S: Final = 1e11
+# A fleet larger than this is taken for a mistake (requests, tokens) rather than for GPUs.
+MOST_GPUS: Final = 200_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemandFile:
+    """A demand and what reading it met."""
+
+    demand: Demand
+    rows: int
+    broken_rows: int
+    duplicate_starts: int
+    was_unsorted: bool
+
+
+def read_table(path: Path, option: str) -> pl.DataFrame:
+    """A CSV (also .gz), JSONL or Parquet file with every CSV column as text; refused if it can't be read."""
+    if not path.is_file():
+        raise refuse(option, str(path), "no such file", next_step="check the path")
+    if path.stat().st_size == 0:
+        raise refuse(option, str(path), "is empty", next_step="give a file with a header and at least one row")
+    try:
+        name = path.name.removesuffix(".gz")
+        if name.endswith(".parquet"):
+            frame = pl.read_parquet(path)
+        elif name.endswith((".jsonl", ".ndjson")):
+            frame = pl.read_ndjson(path)
+        else:
+            frame = pl.read_csv(path, infer_schema=False, truncate_ragged_lines=True)
+    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise refuse(
+            option, str(path), f"can't be read ({first_line})", next_step="give CSV, CSV.gz, JSONL or Parquet"
+        ) from error
+    if frame.is_empty():
+        raise refuse(option, str(path), "has no rows", next_step="give a file with at least one row")
+    return frame.rename({column: column.strip() for column in frame.columns})
+
+
+def read_demand(path: Path, *, option: str = "--demand") -> DemandFile:
+    """A demand file on the model's grid, in whole hours; see `piecewise` for the end of the last row."""
+    frame = read_table(path, option)
+    missing = [column for column in COLUMNS if column not in frame.columns]
+    if missing:
+        raise refuse(
+            option,
+            str(path),
+            f"lacks the column {', '.join(missing)}",
+            reason=f"it has {', '.join(frame.columns[:12])}",
+            next_step="give the columns start_s (seconds) and gpus (concurrent GPUs)",
+        )
+    numbers = frame.select(pl.col(column).cast(pl.Float64, strict=False) for column in COLUMNS)
+    start, gpus = numbers["start_s"].to_numpy(), numbers["gpus"].to_numpy()
+    valid = np.isfinite(start) & np.isfinite(gpus)
+    if not valid.any():
+        raise refuse(option, str(path), "holds no row with two numbers", next_step="check the file's separator")
+    start, gpus = start[valid], gpus[valid]
+    _check_values(path, option, start, gpus)
+    order = np.argsort(start, kind="stable")
+    unsorted = bool(np.any(np.diff(start) < 0))
+    start, gpus = start[order], gpus[order]
+    return DemandFile(
+        demand=piecewise(start, gpus),
+        rows=len(frame),
+        broken_rows=int((~valid).sum()),
+        duplicate_starts=int((np.diff(start) == 0).sum()),
+        was_unsorted=unsorted,
+    )
+
+
+def _check_values(path: Path, option: str, start: Floats, gpus: Floats) -> None:
+    if gpus.min() < 0:
+        raise refuse(option, float(gpus.min()), "a number of GPUs can't be negative", next_step=f"correct {path}")
+    if gpus.max() > MOST_GPUS:
+        raise refuse(
+            option,
+            float(gpus.max()),
+            f"more than {MOST_GPUS:,} concurrent GPUs",
+            reason="the column probably counts requests or tokens",
+            next_step="give concurrent GPUs, or use `headrace plan TRAFFIC` to derive them from requests",
+        )
+    if start.min() < 0:
+        raise refuse(option, float(start.min()), "start_s can't be negative", next_step=f"correct {path}")
+    if start.max() - start.min() > LONGEST_S or start.max() > LATEST_S:
+        raise refuse(
+            option,
+            float(start.max()),
+            "start_s looks like milliseconds",
+            reason=f"as seconds the file would span {(start.max() - start.min()) / 86400 / 365:,.0f} years",
+            next_step="divide the column by 1000",
+        )
+
+
+def piecewise(start_s: Floats, gpus: Floats) -> Demand:
+    """Piecewise-constant values on the grid, from the hour of the first row on.
+
+    The last row lasts as long as the median row. An hour at the end counts if at least half of it is covered; the rest
+    of it keeps the last value, as it does in the pricing rule.
+    """
+    steps = np.diff(start_s)
+    steps = steps[steps > 0]
+    typical = float(np.median(steps)) if len(steps) else float(HOUR_S)
+    origin = int(start_s[0] // HOUR_S) * HOUR_S
+    end = float(start_s[-1]) + typical
+    hours = max(int(np.floor((end - origin) / HOUR_S + 0.5)), 1)
+    grid = origin + np.arange(0, hours * HOUR_S, BIN_S)
+    at = np.searchsorted(start_s, grid, side="right") - 1
+    values = np.where(at >= 0, gpus[np.maximum(at, 0)], 0.0)
+    return Demand(origin_s=origin, gpus=values)
