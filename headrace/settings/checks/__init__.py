@@ -19,6 +19,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     places.adopted_network_covers_the_zones,
     places.residency_allows_the_region,
     places.serverless_regions_are_known,
+    compute.releases_lie_in_the_model_store,
     compute.pools_name_what_exists,
     compute.capacity_has_its_single_zone,
     compute.bounds_are_in_order,

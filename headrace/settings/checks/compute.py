@@ -48,6 +48,21 @@ def workloads_name_their_release(settings: Settings) -> Iterator[Problem]:
             )
 
 
+def releases_lie_in_the_model_store(settings: Settings) -> Iterator[Problem]:
+    """Artifacts lie in the stack's own bucket: its policy, key and pod roles reach no other."""
+    bucket = settings.model_store.bucket_name
+    for name, release in settings.releases.items():
+        found = release.artifact_uri.removeprefix("s3://").partition("/")[0]
+        if bucket is not None and found != bucket:
+            yield Problem(
+                path=f"releases.{name}.artifactUri",
+                value=release.artifact_uri,
+                rule=f"it must lie in the model store's bucket {bucket}",
+                reason="pods may read no other bucket, and object lock keeps releases in this one",
+                next_step=f"copy the artifact to s3://{bucket}/ and write that address",
+            )
+
+
 def pools_name_what_exists(settings: Settings) -> Iterator[Problem]:
     """Pools name a workload, an instance type or GPU that exist."""
     for name, pool in settings.dedicated_pools.items():
