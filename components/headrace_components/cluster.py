@@ -90,7 +90,7 @@ class GpuCluster(pulumi.ComponentResource):
         self._options = pulumi.ResourceOptions(parent=self)
         self._tags = cost_tags(place.owner(), "cluster", args.get("tags"))
         self._place = place
-        self._account = account_of(self)
+        self._account = account_of(opts)
         self.plan = plan
 
         cluster = self._control_plane(name, settings, list(args["intra_subnet_ids"].values()))
@@ -184,12 +184,12 @@ class GpuCluster(pulumi.ComponentResource):
             name=self.plan.name,
             role_arn=role.arn,
             version=self.plan.version,
-            vpc_config={
-                "subnet_ids": subnet_ids,
-                "endpoint_private_access": True,
-                "endpoint_public_access": bool(public),
-                **({"public_access_cidrs": public} if public else {}),
-            },
+            vpc_config=aws.eks.ClusterVpcConfigArgs(
+                subnet_ids=subnet_ids,
+                endpoint_private_access=True,
+                endpoint_public_access=bool(public),
+                public_access_cidrs=public or None,
+            ),
             access_config={
                 "authentication_mode": "API",
                 # Whoever creates the cluster would else stay an administrator that no setting names.
@@ -320,14 +320,11 @@ class GpuCluster(pulumi.ComponentResource):
         """GPU nodes refuse pods that ask for no GPU, so the cluster's own pods and the router live here."""
         template = aws.ec2.LaunchTemplate(
             f"{name}-system",
-            update_default_version=True,
-            ebs_optimized="true",
-            block_device_mappings=nodes.block_devices(nodes.SYSTEM_IMAGE, nodes.SYSTEM_VOLUME_GIB),
-            metadata_options=nodes.metadata_options(),
-            monitoring={"enabled": True},
-            tag_specifications=nodes.tag_specifications(named(self._tags, f"{self.plan.name}-system")),
             tags=self._tags,
             opts=self._options,
+            **nodes.launch_template(
+                nodes.SYSTEM_IMAGE, nodes.SYSTEM_VOLUME_GIB, named(self._tags, f"{self.plan.name}-system")
+            ),
         )
         return aws.eks.NodeGroup(
             f"{name}-system",

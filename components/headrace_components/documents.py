@@ -213,10 +213,13 @@ OBJECT_ACTIONS: Final = (
 )
 
 
-def model_bucket_policy(bucket_arn: str, key_arn: str, endpoint_id: str, named_roles: Sequence[str]) -> str:
-    """Objects only through the VPC endpoint or by a named role, only over TLS, only under our key."""
+def model_bucket_policy(
+    bucket_arn: str, key_arn: str, source_key: str, source_value: str, named_roles: Sequence[str]
+) -> str:
+    """Objects only through the VPC endpoint (`aws:SourceVpce`; `aws:SourceVpc` where the endpoint isn't ours) or by a
+    named role, only over TLS, only under our key."""
     everything = [bucket_arn, f"{bucket_arn}/*"]
-    outsider: dict[str, Any] = {"StringNotEquals": {"aws:SourceVpce": endpoint_id}}
+    outsider: dict[str, Any] = {"StringNotEquals": {source_key: source_value}}
     if named_roles:
         outsider["ArnNotLike"] = {"aws:PrincipalArn": sorted(named_roles)}
     return document(

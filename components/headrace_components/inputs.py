@@ -7,12 +7,14 @@ get an output where a value must be known. Both are settled here, by the setting
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import pulumi
 from pydantic import BaseModel, ValidationError
 
-from headrace.errors import Problem, Refused, refuse
+from headrace.errors import Refused, refuse
+from headrace.settings.problems import from_validation
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -47,18 +49,8 @@ def read_model(model: type[Model], values: Mapping[str, Any], path: str) -> Mode
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise Refused(
-            *(
-                Problem(
-                    path=".".join((path, *map(str, one["loc"]))),
-                    value=one["input"] if isinstance(one["input"], str | int | float | bool) else None,
-                    rule=one["msg"][:1].lower() + one["msg"][1:],
-                    reason="",
-                    next_step="see docs/settings.md for what the key takes",
-                )
-                for one in error.errors(include_url=False, include_context=False)
-            )
-        ) from error
+        problems = from_validation(error, model)
+        raise Refused(*(replace(problem, path=f"{path}.{problem.path}") for problem in problems)) from error
 
 
 def plain_args(model: BaseModel) -> dict[str, Any]:

@@ -91,7 +91,7 @@ class PrivateNetwork(pulumi.ComponentResource):
         self.router_by_zone: Mapping[str, pulumi.Input[str]]
         self.s3_gateway: pulumi.Output[str] | None = None
         if settings.adopt is None:
-            self._create(name, settings)
+            self._create(name, settings, account_of(opts))
         else:
             self._adopt(settings)
         self.private_subnet_ids = pulumi.Output.from_input(self.private_by_zone)
@@ -147,8 +147,7 @@ class PrivateNetwork(pulumi.ComponentResource):
                     next_step="name a subnet without such a route, or remove the route",
                 )
 
-    def _create(self, name: str, settings: NetworkSettings) -> None:
-        account = account_of(self)
+    def _create(self, name: str, settings: NetworkSettings, account: documents.Account) -> None:
         vpc = aws.ec2.Vpc(
             name,
             cidr_block=settings.cidr,

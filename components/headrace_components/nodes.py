@@ -154,6 +154,18 @@ def tag_specifications(tags: Mapping[str, str]) -> list[dict[str, Any]]:
     return [{"resource_type": resource, "tags": dict(tags)} for resource in ("instance", "volume", "network-interface")]
 
 
+def launch_template(image: Image, volume_gib: int, tags: Mapping[str, str]) -> dict[str, Any]:
+    """What every launch template of ours says, whatever the machine."""
+    return {
+        "update_default_version": True,
+        "ebs_optimized": "true",
+        "block_device_mappings": block_devices(image, volume_gib),
+        "metadata_options": metadata_options(),
+        "monitoring": {"enabled": True},
+        "tag_specifications": tag_specifications(tags),
+    }
+
+
 NODE_CONFIG: Final = """\
 apiVersion: node.eks.aws/v1alpha1
 kind: NodeConfig

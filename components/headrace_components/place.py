@@ -2,6 +2,7 @@
 
 # No `from __future__ import annotations` here or in any module that defines component arguments: the schema of the
 # component package is read from these annotations at run time.
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
@@ -93,8 +94,22 @@ def read_place(args: PlaceArgs) -> Place:
     )
 
 
-def account_of(component: pulumi.ComponentResource) -> Account:
-    """The account that the component's own AWS provider deploys to. Asked at preview too, so that names and policies
-    made of it are known then."""
-    caller = aws.get_caller_identity(opts=pulumi.InvokeOptions(parent=component))
+def account_of(opts: pulumi.ResourceOptions | None) -> Account:
+    """The account that a component with these options deploys to. Asked at preview too and before the component is
+    registered, so that names, policies and facts made of it are known."""
+    caller = aws.get_caller_identity(
+        opts=pulumi.InvokeOptions(parent=opts.parent if opts else None, provider=_aws_provider(opts))
+    )
     return account_from_caller(caller.account_id, caller.arn)
+
+
+def _aws_provider(opts: pulumi.ResourceOptions | None) -> pulumi.ProviderResource | None:
+    """The AWS provider among the options, if they name one; the parent's is found by the engine."""
+    if opts is None:
+        return None
+    given = opts.providers or []
+    named: Iterable[pulumi.ProviderResource] = given.values() if isinstance(given, Mapping) else given
+    for provider in (opts.provider, *named):
+        if isinstance(provider, aws.Provider):
+            return provider
+    return None

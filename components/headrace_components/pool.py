@@ -129,7 +129,7 @@ class DedicatedPool(pulumi.ComponentResource):
             args.get("tags"),
         )
         self._place = place
-        self._account = account_of(self)
+        self._account = account_of(opts)
         self._registry = Registry(account_id=self._account.id, region=place.region, caches=dict(args.get("caches", {})))
         self._plan = plan
         self._args = args
@@ -156,25 +156,17 @@ class DedicatedPool(pulumi.ComponentResource):
         plan, settings = self._plan, self._plan.settings
         image = nodes.IMAGES[settings.node_image]
         interfaces = nodes.efa_interfaces(plan.instance)
-        optional: dict[str, Any] = nodes.market(settings.capacity)
+        properties = nodes.launch_template(
+            image, settings.root_volume_gib, named(self._tags, f"{self._place.prefix}-{self._name}")
+        )
+        properties |= nodes.market(settings.capacity)
         if interfaces:
             groups = [self._args["cluster_security_group_id"], self._efa_group()]
-            optional["network_interfaces"] = [{**interface, "security_groups": groups} for interface in interfaces]
+            properties["network_interfaces"] = [{**interface, "security_groups": groups} for interface in interfaces]
         user_data = nodes.user_data(image, plan.instance.nvme_gb)
         if user_data is not None:
-            optional["user_data"] = nodes.base64_text(user_data)
-        return aws.ec2.LaunchTemplate(
-            self._name,
-            update_default_version=True,
-            ebs_optimized="true",
-            block_device_mappings=nodes.block_devices(image, settings.root_volume_gib),
-            metadata_options=nodes.metadata_options(),
-            monitoring={"enabled": True},
-            tag_specifications=nodes.tag_specifications(named(self._tags, f"{self._place.prefix}-{self._name}")),
-            tags=self._tags,
-            opts=self._options,
-            **optional,
-        )
+            properties["user_data"] = nodes.base64_text(user_data)
+        return aws.ec2.LaunchTemplate(self._name, tags=self._tags, opts=self._options, **properties)
 
     def _efa_group(self) -> pulumi.Output[str]:
         """EFA traffic bypasses IP, so AWS lets it pass only between members of one group, in and out."""
@@ -203,7 +195,6 @@ class DedicatedPool(pulumi.ComponentResource):
     def _node_group(self) -> aws.eks.NodeGroup:
         plan, settings = self._plan, self._plan.settings
         template = self._launch_template()
-        release = {"release_version": settings.node_release_version} if settings.node_release_version else {}
         return aws.eks.NodeGroup(
             self._name,
             cluster_name=self._args["cluster_name"],
@@ -229,6 +220,7 @@ class DedicatedPool(pulumi.ComponentResource):
             taints=[cast("aws.eks.NodeGroupTaintArgsDict", dict(nodes.GPU_TAINT))],
             launch_template={"id": template.id, "version": template.latest_version.apply(str)},
             version=self._args["cluster_version"],
+            release_version=settings.node_release_version,
             tags=named(self._tags, f"{self._place.prefix}-{self._name}"),
             opts=pulumi.ResourceOptions(
                 parent=self,
@@ -236,7 +228,6 @@ class DedicatedPool(pulumi.ComponentResource):
                 # in the middle of a peak would stop serving.
                 ignore_changes=["scalingConfig.desiredSize"] if settings.schedules else None,
             ),
-            **release,
         )
 
     def _schedules(self, group: aws.eks.NodeGroup) -> None:

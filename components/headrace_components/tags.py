@@ -17,12 +17,26 @@ SHARED: Final = "shared"
 
 @dataclass(frozen=True, kw_only=True)
 class Owner:
-    """Whom a resource's cost is for."""
+    """Whom a resource's cost is for.
+
+    The values of `headrace:tenant` and `headrace:project` name the levels above them (`prod-eu/acme/chat`), because an
+    AWS budget can count one tag's values but not two tags together, and a tenant has budgets per environment.
+    """
 
     organization: str
     environment: str
     tenant: str = SHARED
     project: str = SHARED
+
+    @property
+    def tenant_value(self) -> str:
+        """`<environment>/<tenant>`."""
+        return f"{self.environment}/{self.tenant}"
+
+    @property
+    def project_value(self) -> str:
+        """`<environment>/<tenant>/<project>`."""
+        return f"{self.tenant_value}/{self.project}"
 
 
 def cost_tags(owner: Owner, component: str, extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -30,8 +44,8 @@ def cost_tags(owner: Owner, component: str, extra: Mapping[str, str] | None = No
     tags = {
         "headrace:organization": owner.organization,
         "headrace:environment": owner.environment,
-        "headrace:tenant": owner.tenant,
-        "headrace:project": owner.project,
+        "headrace:tenant": owner.tenant_value,
+        "headrace:project": owner.project_value,
         "headrace:component": component,
     }
     for key in extra or {}:
