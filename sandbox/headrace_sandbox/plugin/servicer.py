@@ -173,6 +173,12 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         getattr(response, "return").CopyFrom(values.encode(result.result))
         return response
 
+    def Construct(
+        self, request: provider_pb2.ConstructRequest, context: grpc.ServicerContext
+    ) -> provider_pb2.ConstructResponse:
+        message = f"the sandbox's {self._provider.name} provider has no component {request.type}; it serves resources"
+        self._abort(context, grpc.StatusCode.UNIMPLEMENTED, message)
+
     # -- shared --------------------------------------------------------------------------------------------------
 
     def _check(
