@@ -37,5 +37,5 @@ class AwsClients:
             # The control plane acts as AWS itself, not as whoever started the sandbox.
             aws_access_key_id="AKIASANDBOXCONTROLPL",
             aws_secret_access_key="sandbox",  # noqa: S106 - the stand-in checks no secret
-            config=Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 2}),
+            config=Config(proxies={}, connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 2}),
         )

@@ -37,6 +37,7 @@ class Subject:
     user: str
     groups: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    authority: str = "ca"
 
 
 _LOOPBACK: Final = ("localhost", "127.0.0.1")
@@ -48,6 +49,8 @@ SUBJECTS: Final[tuple[Subject, ...]] = (
         user="kube-apiserver",
         names=(*_LOOPBACK, "kubernetes", "kubernetes.default", "kubernetes.default.svc", SERVICE_ADDRESS),
     ),
+    # An authority of its own: whoever holds a certificate of it may speak for any user (aggregated APIs).
+    Subject(file="front-proxy-client", user="front-proxy-client", authority="front-proxy-ca"),
     Subject(file="webhook-client", user="headrace:kube-apiserver-webhooks"),
     Subject(file="eks-authenticator", user="headrace:eks-authenticator", groups=(MASTERS,), names=_LOOPBACK),
     Subject(file="controller-manager", user="system:kube-controller-manager", names=_LOOPBACK),
@@ -68,11 +71,12 @@ class Authority:
 
 
 def ensure(folder: Path, *, now: datetime.datetime, subjects: Sequence[Subject] = SUBJECTS) -> None:
-    """Make what misses under `folder`: ca.crt/ca.key, <file>.crt/<file>.key, sa.key/sa.pub, encryption.key."""
+    """Make what misses under `folder`: authorities and certificates (.crt, .key), sa.key/sa.pub, encryption.key."""
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
-    authority = _authority(folder, now)
+    authorities = {name: _authority(folder, name, now) for name in sorted({one.authority for one in subjects})}
     for subject in subjects:
+        authority = authorities[subject.authority]
         if not _usable(folder / f"{subject.file}.crt", folder / f"{subject.file}.key", authority, subject, now):
             certificate, key = issue(authority, subject, now=now)
             write_private(folder / f"{subject.file}.key", _key_pem(key))
@@ -88,8 +92,8 @@ def ensure(folder: Path, *, now: datetime.datetime, subjects: Sequence[Subject] 
         write_private(folder / "encryption.key", secrets.token_bytes(32))
 
 
-def _authority(folder: Path, now: datetime.datetime) -> Authority:
-    certificate_path, key_path = folder / "ca.crt", folder / "ca.key"
+def _authority(folder: Path, name: str, now: datetime.datetime) -> Authority:
+    certificate_path, key_path = folder / f"{name}.crt", folder / f"{name}.key"
     if certificate_path.is_file() and key_path.is_file():
         certificate = x509.load_pem_x509_certificate(certificate_path.read_bytes())
         key = serialization.load_pem_private_key(key_path.read_bytes(), None)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ipaddress
 
 import pytest
-from kubernetes_groups import SUBNETS, group, node
 
 from headrace.catalog import load
 from headrace_sandbox.kubernetes.nodes import gpu, machines, manifest
 from headrace_sandbox.kubernetes.nodes.cloud import launch_template_name, root_volume_gib
 from headrace_sandbox.kubernetes.nodes.objects import node_of
+
+from .groups import SUBNETS, group, node
 
 ADDRESS = ipaddress.IPv4Address("10.0.1.23")
 

@@ -7,13 +7,14 @@ import datetime
 import ipaddress
 from collections import Counter
 
-from kubernetes_groups import BORN, SUBNETS, TAINT, group, node
 from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace_sandbox.kubernetes.nodes.manifest import node_name
 from headrace_sandbox.kubernetes.nodes.plan import Create, Drain, Relabel, free_address, plan, to_remove
 from headrace_sandbox.kubernetes.nodes.records import Group, Node, Taint
+
+from .groups import BORN, SUBNETS, TAINT, group, node
 
 
 def act(of: Group, nodes: list[Node]) -> list[Node]:
