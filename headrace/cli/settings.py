@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from pydantic import BaseModel
 
 from headrace.errors import Problem, Refused, refuse
 from headrace.settings import read_stack_file, validate
-from headrace.settings.problems import annotation_at, keys_at
+from headrace.settings.problems import keys_at, setting_at
 from headrace.settings.schema import schema_text
 from headrace.settings.suggest import did_you_mean
 from headrace.settings.tree import Settings
@@ -101,7 +100,7 @@ def schema(*, out: Path | None) -> None:
 def explain(key: str, *, as_json: bool) -> None:
     """Say what a setting means: `headrace settings explain network.zones`. Names of entries may be left out."""
     path = key.removeprefix("inference:")
-    found = annotation_at(Settings, path) or annotation_at(Settings, _with_entry_names(path))
+    found = setting_at(Settings, path)
     if found is None:
         raise _unknown_key(path)
     annotation, description = found
@@ -112,35 +111,15 @@ def explain(key: str, *, as_json: bool) -> None:
     click.echo(f"{path} ({_type(annotation)})")
     click.echo(f"  {description}")
     for name in keys:
-        child = annotation_at(Settings, _with_entry_names(f"{path}.{name}"))
+        child = setting_at(Settings, f"{path}.{name}")
         click.echo(f"  {name}: {child[1] if child else ''}")
-
-
-def _with_entry_names(path: str) -> str:
-    """`dedicatedPools.floorNodes` as `dedicatedPools.*.floorNodes`: an entry's name inserted where one is missing."""
-    result: list[str] = []
-    for part in path.split("."):
-        if result and annotation_at(Settings, ".".join([*result, part])) is None:
-            result.append("*")
-        elif result and _is_entry_name(result, part):
-            result.append("*")
-        result.append(part)
-    return ".".join(result)
-
-
-def _is_entry_name(parents: list[str], part: str) -> bool:
-    """Whether `part` is a field of the entries below `parents` rather than the name of an entry."""
-    below = annotation_at(Settings, ".".join(parents))
-    inside = annotation_at(Settings, ".".join([*parents, "*", part]))
-    is_model = below is not None and isinstance(below[0], type) and issubclass(below[0], BaseModel)
-    return inside is not None and not is_model
 
 
 def _unknown_key(path: str) -> Refused:
     parts = path.split(".")
     for length in range(len(parts) - 1, -1, -1):
         parent = ".".join(parts[:length])
-        found = annotation_at(Settings, _with_entry_names(parent)) if parent else (Settings, "")
+        found = setting_at(Settings, parent)
         if found is not None:
             known = keys_at(found[0])
             where = f" below {parent}" if parent else ""

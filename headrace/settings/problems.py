@@ -227,26 +227,28 @@ def _annotation_at(root: object, location: tuple[int | str, ...]) -> object:
     return annotation
 
 
-def annotation_at(root: type[BaseModel], path: str) -> tuple[object, str] | None:
-    """Type and description of the setting at a dotted path (names of entries are free); None where there is none."""
-    annotation: object = root
-    description = (root.__doc__ or "").strip()
-    for part in path.split("."):
-        annotation = _strip(annotation)
-        while get_origin(annotation) is list:
-            annotation = _strip(get_args(annotation)[0])
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            field = next(
-                (field for name, field in annotation.model_fields.items() if part in (field.alias, name)), None
-            )
-            if field is None:
-                return None
-            annotation, description = field.annotation, field.description or ""
-        elif get_origin(annotation) is dict:
-            annotation = get_args(annotation)[1]
-        else:
-            return None
-    return annotation, description
+def setting_at(root: type[BaseModel], path: str) -> tuple[object, str] | None:
+    """Type and description of the setting at a dotted path; None where there is none.
+
+    Names of entries may stand or be left out: `dedicatedPools.floor.zones` and `dedicatedPools.zones` are the same.
+    """
+    return _setting(root, (root.__doc__ or "").strip(), path.split(".") if path else [])
+
+
+def _setting(annotation: object, description: str, parts: list[str]) -> tuple[object, str] | None:
+    if not parts:
+        return annotation, description
+    inner = _strip(annotation)
+    if isinstance(inner, type) and issubclass(inner, BaseModel):
+        for name, field in inner.model_fields.items():
+            if parts[0] in (field.alias, name):
+                return _setting(field.annotation, field.description or "", parts[1:])
+        return None
+    if get_origin(inner) not in (dict, list):
+        return None
+    entry = get_args(inner)[-1]
+    as_field = _setting(entry, description, parts)
+    return as_field if as_field or get_origin(inner) is list else _setting(entry, description, parts[1:])
 
 
 def keys_at(annotation: object) -> list[str]:

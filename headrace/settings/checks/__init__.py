@@ -20,6 +20,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     places.residency_allows_the_region,
     places.serverless_regions_are_known,
     compute.releases_lie_in_the_model_store,
+    compute.images_are_not_compromised,
     compute.pools_name_what_exists,
     compute.capacity_has_its_single_zone,
     compute.bounds_are_in_order,

@@ -63,6 +63,27 @@ def releases_lie_in_the_model_store(settings: Settings) -> Iterator[Problem]:
             )
 
 
+def images_are_not_compromised(settings: Settings) -> Iterator[Problem]:
+    """No image whose name and tag say that it is a release known to carry malicious code."""
+    images = [(f"releases.{name}.image", release.image) for name, release in settings.releases.items()]
+    if settings.router.image is not None:
+        images.append(("router.image", settings.router.image))
+    for path, image in images:
+        repository, _, tag = image.partition("@")[0].rpartition(":")
+        for row in catalog.compromised_releases().values():
+            if (
+                row.package in repository.split("/")[-1]
+                and tag.removeprefix("v").removeprefix("main-v") in row.versions
+            ):
+                yield Problem(
+                    path=path,
+                    value=image,
+                    rule=f"{row.package} {tag} is known to be compromised",
+                    reason=row.reason,
+                    next_step="use another version, and rotate every secret that this one could read",
+                )
+
+
 def pools_name_what_exists(settings: Settings) -> Iterator[Problem]:
     """Pools name a workload, an instance type or GPU that exist."""
     for name, pool in settings.dedicated_pools.items():
