@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pulumi.runtime import get_config_env
+from pulumi.runtime import config as runtime_config
 
 from headrace.settings.load import our_keys
 
@@ -16,7 +16,10 @@ def settings_of_stack(config: Mapping[str, str] | None = None) -> dict[str, Any]
 
     The engine hands structured values over as JSON text. Secrets are decrypted here; the models mark what is one.
     """
-    values = our_keys(get_config_env() if config is None else config)
+    if config is None:
+        # The official language host hands configuration over in the environment, others set it in the process.
+        config = {**runtime_config.get_config_env(), **runtime_config.CONFIG.get()}
+    values = our_keys(config)
     return {key: _structured(value) for key, value in values.items()}
 
 

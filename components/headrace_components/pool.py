@@ -9,7 +9,7 @@ import pulumi_kubernetes as kubernetes
 
 from headrace.settings.dedicated import DedicatedPool as PoolSettings
 from headrace.settings.releases import ModelRelease, Workload
-from headrace_components import devices, documents, inputs, nodes, serving
+from headrace_components import devices, documents, inputs, kube, nodes, serving
 from headrace_components.images import Registry
 from headrace_components.place import PlaceArgs, account_of, read_place
 from headrace_components.pool_plan import plan_pool
@@ -281,32 +281,34 @@ class DedicatedPool(pulumi.ComponentResource):
     def _device_software(self, group: aws.eks.NodeGroup) -> None:
         options = pulumi.ResourceOptions(parent=self, depends_on=[group])
         exporter = devices.dcgm_exporter(self._name, self._registry.mapped(devices.DCGM_EXPORTER_IMAGE))
-        kubernetes.apps.v1.DaemonSet(f"{self._name}-dcgm-exporter", opts=options, **exporter)
+        kubernetes.apps.v1.DaemonSet(f"{self._name}-dcgm-exporter", opts=options, **kube.properties(exporter))
         if not nodes.IMAGES[self._plan.settings.node_image].builtin_device_plugin:
             plugin = devices.device_plugin(self._name, self._registry.mapped(devices.DEVICE_PLUGIN_IMAGE))
-            kubernetes.apps.v1.DaemonSet(f"{self._name}-device-plugin", opts=options, **plugin)
+            kubernetes.apps.v1.DaemonSet(f"{self._name}-device-plugin", opts=options, **kube.properties(plugin))
 
     def _model_server(self, group: aws.eks.NodeGroup, reader: aws.eks.PodIdentityAssociation) -> None:
         server = self._plan.server(self._registry, self._place.region)
         name = self._name
-        space = kubernetes.core.v1.Namespace(name, opts=self._options, **serving.namespace(server))
+        space = kubernetes.core.v1.Namespace(name, opts=self._options, **kube.properties(serving.namespace(server)))
         within = pulumi.ResourceOptions(parent=self, depends_on=[space])
-        kubernetes.core.v1.ServiceAccount(name, opts=within, **serving.service_account(server))
+        kubernetes.core.v1.ServiceAccount(name, opts=within, **kube.properties(serving.service_account(server)))
         script = serving.script_map(server)
-        script_map = kubernetes.core.v1.ConfigMap(f"{name}-fetch-release", opts=within, **script)
+        script_map = kubernetes.core.v1.ConfigMap(f"{name}-fetch-release", opts=within, **kube.properties(script))
         for policy, manifest in serving.network_policies(server).items():
-            kubernetes.networking.v1.NetworkPolicy(f"{name}-{policy}", opts=within, **manifest)
-        kubernetes.core.v1.Service(name, opts=within, **serving.service(server))
-        kubernetes.policy.v1.PodDisruptionBudget(name, opts=within, **serving.disruption_budget(server))
+            kubernetes.networking.v1.NetworkPolicy(f"{name}-{policy}", opts=within, **kube.properties(manifest))
+        kubernetes.core.v1.Service(name, opts=within, **kube.properties(serving.service(server)))
+        kubernetes.policy.v1.PodDisruptionBudget(
+            name, opts=within, **kube.properties(serving.disruption_budget(server))
+        )
         kubernetes.apps.v1.DaemonSet(
             f"{name}-pre-pull",
             opts=pulumi.ResourceOptions(parent=self, depends_on=[space, group]),
-            **serving.pre_pull(server),
+            **kube.properties(serving.pre_pull(server)),
         )
         kubernetes.apps.v1.Deployment(
             name,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[space, group, reader, script_map]),
-            **serving.deployment(server, script["metadata"]["name"]),
+            **kube.properties(serving.deployment(server, script["metadata"]["name"])),
         )
 
 

@@ -8,7 +8,7 @@ import pulumi_kubernetes as kubernetes
 from headrace.rules.facts import QuotaFacts, TenantSpaceFacts
 from headrace.settings.base import Name, SettingsModel
 from headrace.settings.tenants import Project
-from headrace_components import inputs, tenancy
+from headrace_components import inputs, kube, tenancy
 from headrace_components.place import Place, PlaceArgs, read_place
 
 
@@ -83,11 +83,15 @@ class TenantSpace(pulumi.ComponentResource):
         namespace = kubernetes.core.v1.Namespace(
             name,
             opts=pulumi.ResourceOptions(parent=self),
-            **tenancy.namespace(space, marks, project.pod_security),
+            **kube.properties(tenancy.namespace(space, marks, project.pod_security)),
         )
         within = pulumi.ResourceOptions(parent=self, depends_on=[namespace])
-        kubernetes.core.v1.ResourceQuota(name, opts=within, **tenancy.resource_quota(space, marks, project.quota))
-        kubernetes.core.v1.LimitRange(name, opts=within, **tenancy.limit_range(space, marks, project.quota))
+        kubernetes.core.v1.ResourceQuota(
+            name, opts=within, **kube.properties(tenancy.resource_quota(space, marks, project.quota))
+        )
+        kubernetes.core.v1.LimitRange(
+            name, opts=within, **kube.properties(tenancy.limit_range(space, marks, project.quota))
+        )
         for policy in (
             tenancy.default_deny,
             tenancy.allow_dns,
@@ -95,13 +99,17 @@ class TenantSpace(pulumi.ComponentResource):
             tenancy.allow_router,
         ):
             manifest = policy(space, marks)
-            kubernetes.networking.v1.NetworkPolicy(f"{name}-{manifest['metadata']['name']}", opts=within, **manifest)
+            kubernetes.networking.v1.NetworkPolicy(
+                f"{name}-{manifest['metadata']['name']}", opts=within, **kube.properties(manifest)
+            )
         for role in tenancy.ROLES:
-            kubernetes.rbac.v1.Role(f"{name}-{role}", opts=within, **tenancy.role(space, marks, role))
+            kubernetes.rbac.v1.Role(f"{name}-{role}", opts=within, **kube.properties(tenancy.role(space, marks, role)))
             kubernetes.rbac.v1.RoleBinding(
                 f"{name}-{role}",
                 opts=within,
-                **tenancy.role_binding(space, marks, role, tenancy.group(names.tenant, names.project, role)),
+                **kube.properties(
+                    tenancy.role_binding(space, marks, role, tenancy.group(names.tenant, names.project, role))
+                ),
             )
         self.namespace = pulumi.Output.from_input(space)
         self.register_outputs({"namespace": self.namespace, "facts": facts})
