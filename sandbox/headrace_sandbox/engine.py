@@ -183,22 +183,35 @@ def _build(wanted: str) -> Engine:
             "the version that is built from source here does not satisfy it",
             next_step=f"install a fitting pulumi on PATH, or change the pin in {gobuild.MODULES / MODULE}",
         )
-    return _engine(binary, version, "built from source")
+    return _engine(_beside_language_host(binary), version, "built from source")
 
 
 def _engine(binary: Path, version: Version, source: str) -> Engine:
     beside = binary.resolve().parent / LANGUAGE_HOST
     on_path = shutil.which(LANGUAGE_HOST)
-    official = beside if beside.is_file() else Path(on_path) if on_path and not is_wrapper(Path(on_path)) else None
+    found = [host for host in (beside, Path(on_path) if on_path else None) if host is not None and host.is_file()]
+    official = next((host for host in found if not is_wrapper(host)), None)
     return Engine(path=binary, version=".".join(map(str, version)), source=source, language_host=official)
 
 
-def _own_language_host() -> Path:
+def _own_language_host(key: str = "") -> Path:
     """The executable that starts our language host with this interpreter."""
-    key = hashlib.sha256(sys.executable.encode()).hexdigest()[:16]
-    script = cache.root() / "langhost" / key / LANGUAGE_HOST
+    folder = hashlib.sha256(f"{sys.executable}\0{key}".encode()).hexdigest()[:16]
+    script = cache.root() / "langhost" / folder / LANGUAGE_HOST
     write_script(script, f'#!/bin/sh\nexec "{sys.executable}" -m headrace_sandbox.langhost "$@"\n')
     return script
+
+
+def _beside_language_host(binary: Path) -> Path:
+    """The built CLI, linked into one folder with our language host: the engine looks for its bundled plugins beside its
+    own executable (a symbolic link would be followed away from there), and warns about those it meets on PATH alone."""
+    linked = _own_language_host(str(binary)).with_name(binary.name)
+    if not linked.is_file() or not linked.samefile(binary):
+        partial = linked.with_name(f".{linked.name}.{os.getpid()}")
+        partial.unlink(missing_ok=True)
+        os.link(binary, partial)
+        partial.replace(linked)
+    return linked
 
 
 def write_script(path: Path, text: str) -> None:

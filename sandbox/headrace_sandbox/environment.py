@@ -38,7 +38,8 @@ _ENDPOINTS: Final = {
 
 def tool_environment(found: engine.Engine) -> dict[str, str]:
     """PATH and settings for `found` as a person's own engine: their backend, their accounts, their plugins."""
-    folders = [*found.search_path(), Path(sys.executable).parent]
+    # The environment's own `pulumi` (see wrapper) comes first, so that typed commands read the right configuration.
+    folders = [Path(sys.executable).parent, *found.search_path()]
     rest = [entry for entry in os.environ.get("PATH", os.defpath).split(os.pathsep) if entry]
     own = [str(folder) for folder in folders]
     return {
