@@ -9,7 +9,7 @@ import pulumi_aws as aws
 from headrace.catalog import load
 from headrace.errors import refuse
 from headrace.rules.facts import NetworkFacts
-from headrace.settings.network import Egress, NetworkSettings
+from headrace.settings.network import AdoptedNetwork, Egress, NetworkSettings
 from headrace_components import documents, inputs, layout, logs
 from headrace_components.place import Place, PlaceArgs, account_of, read_place
 from headrace_components.tags import cost_tags, named
@@ -69,16 +69,7 @@ class PrivateNetwork(pulumi.ComponentResource):
     def __init__(self, name: str, args: PrivateNetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         place = read_place(args["place"])
         settings = inputs.read(NetworkSettings, args, "network")
-        zones = tuple(settings.zones)
-        for zone in zones:
-            if not zone.startswith(place.region):
-                raise refuse(
-                    "network.zones",
-                    zone,
-                    f"must be a zone of {place.region}",
-                    reason="a VPC lies in one region",
-                    next_step=f"name zones such as {place.region}a",
-                )
+        refuse_impossible(place, settings)
         facts = network_facts(name, place, settings).to_props()
         super().__init__("headrace:index:PrivateNetwork", name, {"facts": facts}, opts)
         self._options = pulumi.ResourceOptions(parent=self)
@@ -93,7 +84,7 @@ class PrivateNetwork(pulumi.ComponentResource):
         if settings.adopt is None:
             self._create(name, settings, account_of(opts))
         else:
-            self._adopt(settings)
+            self._adopt(settings, settings.adopt)
         self.private_subnet_ids = pulumi.Output.from_input(self.private_by_zone)
         self.intra_subnet_ids = pulumi.Output.from_input(self.intra_by_zone)
         self.router_subnet_ids = pulumi.Output.from_input(self.router_by_zone)
@@ -109,23 +100,7 @@ class PrivateNetwork(pulumi.ComponentResource):
             }
         )
 
-    def _adopt(self, settings: NetworkSettings) -> None:
-        adopted = settings.adopt
-        assert adopted is not None  # noqa: S101 # the caller has looked
-        for kind, given in (
-            ("privateSubnetIds", adopted.private_subnet_ids),
-            ("intraSubnetIds", adopted.intra_subnet_ids),
-            ("routerSubnetIds", adopted.router_subnet_ids),
-        ):
-            missing = [zone for zone in settings.zones if zone not in given]
-            if missing:
-                raise refuse(
-                    f"network.adopt.{kind}",
-                    sorted(given),
-                    f"must name a subnet for each zone; missing: {', '.join(missing)}",
-                    reason="every zone of the network needs one subnet of each kind",
-                    next_step="add the subnet ids, or take the zone out of `network.zones`",
-                )
+    def _adopt(self, settings: NetworkSettings, adopted: AdoptedNetwork) -> None:
         for zone in settings.zones:
             self._refuse_public_subnet(zone, adopted.private_subnet_ids[zone])
         self.vpc_id = pulumi.Output.from_input(adopted.vpc_id)
@@ -337,6 +312,35 @@ class PrivateNetwork(pulumi.ComponentResource):
         )
 
 
+def refuse_impossible(place: Place, settings: NetworkSettings) -> None:
+    """What the network's own settings can't see: zones of another region, adopted subnets that miss a zone."""
+    for zone in settings.zones:
+        if not zone.startswith(place.region):
+            raise refuse(
+                "network.zones",
+                zone,
+                f"must be a zone of {place.region}",
+                reason="a VPC lies in one region",
+                next_step=f"name zones such as {place.region}a",
+            )
+    if settings.adopt is None:
+        return
+    for kind, given in (
+        ("privateSubnetIds", settings.adopt.private_subnet_ids),
+        ("intraSubnetIds", settings.adopt.intra_subnet_ids),
+        ("routerSubnetIds", settings.adopt.router_subnet_ids),
+    ):
+        missing = [zone for zone in settings.zones if zone not in given]
+        if missing:
+            raise refuse(
+                f"network.adopt.{kind}",
+                sorted(given),
+                f"must name a subnet for each zone; missing: {', '.join(missing)}",
+                reason="every zone of the network needs one subnet of each kind",
+                next_step="add the subnet ids, or take the zone out of `network.zones`",
+            )
+
+
 def network_facts(name: str, place: Place, settings: NetworkSettings) -> NetworkFacts:
     """What the network is, as settings say it. An adopted network has no endpoints, flow logs or group of ours."""
     ours = settings.adopt is None
@@ -347,6 +351,9 @@ def network_facts(name: str, place: Place, settings: NetworkSettings) -> Network
         zones=tuple(settings.zones),
         egress=settings.egress.value,
         adopted=not ours,
+        adopted_private_subnet_ids=(
+            tuple(settings.adopt.private_subnet_ids[zone] for zone in settings.zones) if settings.adopt else ()
+        ),
         private_subnets_have_internet_route=False,
         private_subnets_map_public_ip=False,
         route_table_per_zone=ours,

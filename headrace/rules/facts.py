@@ -110,7 +110,10 @@ class BudgetFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkFacts(Facts):
-    """`PrivateNetwork`. `egress` is the router's; private and intra subnets never have any."""
+    """`PrivateNetwork`. `egress` is the router's; private and intra subnets never have any.
+
+    `adopted_private_subnet_ids`: subnets of a VPC that existed already; the component has looked at their routes.
+    """
 
     kind: ClassVar[str] = "network"
 
@@ -119,6 +122,7 @@ class NetworkFacts(Facts):
     zones: tuple[str, ...]
     egress: str
     adopted: bool
+    adopted_private_subnet_ids: tuple[str, ...]
     private_subnets_have_internet_route: bool
     private_subnets_map_public_ip: bool
     route_table_per_zone: bool

@@ -1,0 +1,1 @@
+"""Rules on networks and who can reach what."""

@@ -1,0 +1,10 @@
+"""Serves the policy pack to the Pulumi engine. Importing it does nothing: `PolicyPack` never returns."""
+
+from __future__ import annotations
+
+if __name__ == "__main__":
+    from pulumi_policy import EnforcementLevel, PolicyPack
+
+    from headrace_policies.pack import POLICIES
+
+    PolicyPack(name="headrace", enforcement_level=EnforcementLevel.MANDATORY, policies=POLICIES)
