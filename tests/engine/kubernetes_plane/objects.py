@@ -69,7 +69,7 @@ def role(plane: Plane, name: str, service: str) -> str:
     return arn
 
 
-def eks_cluster(plane: Plane, name: str, *, network: int) -> list[str]:
+def eks_cluster(plane: Plane, name: str, *, network: int, creator_is_admin: bool = False) -> list[str]:
     """An active EKS cluster in 10.<network>.0.0/16 over two zones; returns its subnets."""
     ec2, eks = plane.aws("ec2"), plane.aws("eks")
     vpc = ec2.create_vpc(CidrBlock=f"10.{network}.0.0/16")["Vpc"]["VpcId"]
@@ -83,7 +83,7 @@ def eks_cluster(plane: Plane, name: str, *, network: int) -> list[str]:
         name=name,
         roleArn=role(plane, f"{name}-cluster", "eks.amazonaws.com"),
         resourcesVpcConfig={"subnetIds": subnets},
-        accessConfig={"authenticationMode": "API", "bootstrapClusterCreatorAdminPermissions": False},
+        accessConfig={"authenticationMode": "API", "bootstrapClusterCreatorAdminPermissions": creator_is_admin},
     )
     eks.get_waiter("cluster_active").wait(name=name, WaiterConfig={"Delay": 1})
     return subnets

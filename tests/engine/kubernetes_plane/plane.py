@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
+import ssl
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import boto3
+import httpx
 
 from headrace_sandbox.kubernetes.kube import Kube
 from headrace_sandbox.kubernetes.layout import Layout
@@ -37,6 +42,34 @@ class Plane:
             aws_access_key_id=access_key,
             aws_secret_access_key="test",
         )
+
+    def environment(self, access_key: str = "test", secret_key: str | None = None) -> dict[str, str]:
+        """What the sandbox sets for the engine, as one AWS principal."""
+        return {
+            "PATH": f"{self.context.bin}:{os.environ['PATH']}",
+            "AWS_ENDPOINT_URL": self.at.aws_url,
+            "AWS_REGION": self.region,
+            "AWS_ACCESS_KEY_ID": access_key,
+            "AWS_SECRET_ACCESS_KEY": secret_key or "test",
+        }
+
+    def token(self, cluster: str, access_key: str = "test", secret_key: str | None = None) -> str:
+        """A bearer token, made by the `aws` executable of the sandbox."""
+        made = subprocess.run(
+            ["aws", "eks", "get-token", "--cluster-name", cluster, "--output", "json"],
+            env=self.environment(access_key, secret_key),
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        token: str = json.loads(made.stdout)["status"]["token"]
+        return token
+
+    def as_token(self, token: str) -> httpx.Client:
+        """A client of the API server with a bearer token and nothing else."""
+        trust = ssl.create_default_context(cafile=str(self.at.pki / "ca.crt"))
+        headers = {"Authorization": f"Bearer {token}"}
+        return httpx.Client(base_url=self.at.api_url, verify=trust, headers=headers, trust_env=False)
 
     def namespace(self, name: str, **labels: str) -> str:
         """A new namespace whose default service account exists (pods are refused before); returns its path."""

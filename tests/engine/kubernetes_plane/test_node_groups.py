@@ -14,6 +14,8 @@ from .plane import Plane, eventually
 
 pytestmark = pytest.mark.engine
 
+RETIRED = "dl1.24xlarge"  # EC2's model still lists it; neither moto nor the catalogue knows it
+
 FLOOR = {
     "clusterName": "nodes",
     "nodegroupName": "floor",
@@ -178,7 +180,7 @@ def test_without_the_plugin_no_gpu_is_left_to_give(plane: Plane, plugin: str) ->
 def test_an_unknown_instance_type_shows_in_the_groups_health_and_harms_no_other(plane: Plane, eks: Any) -> None:
     groups = f"http://127.0.0.1:{plane.at.nodes}/status"
     template = plane.aws("ec2").create_launch_template(
-        LaunchTemplateName="odd", LaunchTemplateData={"InstanceType": "zz9.plural"}
+        LaunchTemplateName="odd", LaunchTemplateData={"InstanceType": RETIRED}
     )["LaunchTemplate"]["LaunchTemplateId"]
     described = eks.describe_nodegroup(clusterName="nodes", nodegroupName="floor")["nodegroup"]
     eks.create_nodegroup(
@@ -194,7 +196,7 @@ def test_an_unknown_instance_type_shows_in_the_groups_health_and_harms_no_other(
         found = httpx.get(groups, trust_env=False).json()["unserved"]
         return next((reason for arn, reason in found.items() if "/nodes/odd/" in arn), "")
 
-    assert "zz9.plural" in eventually(unserved, "the group's health")
+    assert RETIRED in eventually(unserved, "the group's health")
     assert len(nodes(plane)) == 2
 
 
