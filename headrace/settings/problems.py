@@ -141,9 +141,10 @@ def _problem(detail: ErrorDetails, root: type[BaseModel]) -> Problem:
             next_step="write it in plain, and keep secrets to settings that are marked as such",
         )
     if kind == "extra_forbidden":
+        # text below an unknown key may be a secret whose key is misspelt, so it is not quoted
         return Problem(
             path=path,
-            value=shown(value),
+            value=value if isinstance(value, int | float) else None,
             rule="there is no such setting",
             reason="a misspelt key would be ignored in silence",
             next_step=did_you_mean(location[-1], _keys(_annotation_at(root, location[:-1]))),
