@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from headrace_sandbox.aws import autoscaling, capacity, principals
+from headrace_sandbox.aws import (
+    autoscaling,
+    budgets,
+    capacity,
+    costs,
+    guards,
+    kept,
+    parameters,
+    principals,
+    quotas,
+    registry,
+)
 from headrace_sandbox.aws.eks import access, addon, cluster, nodegroup, updates
 from headrace_sandbox.aws.world import Guard, Handler, Overlay, Table
 
@@ -12,10 +23,15 @@ _TABLES: Sequence[Table] = (
     access.HANDLERS,
     addon.HANDLERS,
     autoscaling.HANDLERS,
+    budgets.HANDLERS,
     capacity.HANDLERS,
     cluster.HANDLERS,
+    costs.HANDLERS,
     nodegroup.HANDLERS,
+    parameters.HANDLERS,
     principals.HANDLERS,
+    quotas.HANDLERS,
+    registry.HANDLERS,
     updates.HANDLERS,
 )
 
@@ -30,9 +46,9 @@ def _one(tables: Sequence[Table]) -> dict[tuple[str, str], Handler]:
 
 
 HANDLERS: Mapping[tuple[str, str], Handler] = _one(_TABLES)
-GUARDS: Mapping[tuple[str, str], Sequence[Guard]] = {}
-OVERLAYS: Mapping[tuple[str, str], Sequence[Overlay]] = {}
+GUARDS: Mapping[tuple[str, str], Sequence[Guard]] = guards.GUARDS
+OVERLAYS: Mapping[tuple[str, str], Sequence[Overlay]] = {**kept.overlays(), **capacity.OVERLAYS}
 
-SERVED_WHOLE = frozenset({"eks", "autoscaling"})
+SERVED_WHOLE = frozenset({"eks", "autoscaling", "budgets", "service-quotas"})
 """Services whose every supported operation is in HANDLERS: what isn't is refused rather than sent to moto, whose world
 doesn't know our resources."""
