@@ -1,0 +1,77 @@
+"""`headrace up` and `headrace down`: the whole of it in the sandbox, and nothing of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from itertools import groupby
+
+import click
+
+from headrace_sandbox import deploy
+
+_stack = click.option("--stack", "stack_name", default="sandbox", show_default=True, help="The stack to deploy.")
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON (what up.json holds).")
+_EXIT_FAILED = 1
+
+
+@click.command()
+@_stack
+@_as_json
+def up(stack_name: str, *, as_json: bool) -> None:
+    """Start the sandbox, deploy the stack, preview it once more, show what exists."""
+    try:
+        result = deploy.up(stack_name=stack_name)
+    except deploy.DeployFailed as failed:
+        click.echo(f"headrace: {failed}", err=True)
+        sys.exit(_EXIT_FAILED)
+    if as_json:
+        click.echo(json.dumps(result.report(), indent=2))
+    else:
+        _show(result)
+    if result.second_preview_changes:
+        click.echo("headrace: a second preview found something to change, which it must not:", err=True)
+        click.echo("\n".join(f"  {line}" for line in result.changed), err=True)
+        sys.exit(_EXIT_FAILED)
+
+
+@click.command()
+@_stack
+def down(stack_name: str) -> None:
+    """Destroy the stack, stop what was started, leave nothing."""
+    try:
+        done = deploy.down(stack_name=stack_name)
+    except deploy.DeployFailed as failed:
+        click.echo(f"headrace: {failed}", err=True)
+        click.echo("headrace: everything was stopped and removed all the same", err=True)
+        sys.exit(_EXIT_FAILED)
+    click.echo("\n".join(done) or "there was nothing to take down")
+
+
+def _show(result: deploy.Result) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    table = Table(title="What exists now", title_justify="left")
+    for column in ("component", "resource", "id", "state", "where"):
+        table.add_column(column, overflow="fold")
+    for component, rows in groupby(sorted(result.rows), key=lambda row: row[0]):
+        for place, row in enumerate(rows):
+            table.add_row(*(escape(cell) for cell in (component if place == 0 else "", *row[1:])))
+        table.add_section()
+    console.print(table)
+    for message in result.messages:
+        console.print(escape(message))
+    phases = Table(title="Seconds", title_justify="left")
+    phases.add_column("phase")
+    phases.add_column("s", justify="right")
+    for name, seconds in result.phases.items():
+        phases.add_row(name, f"{seconds:.1f}")
+    console.print(phases)
+    found = result.findings
+    console.print(
+        f"{sum(result.resources.values())} resources; findings: {found['mandatory']} mandatory, "
+        f"{found['advisory']} advisory; second preview: {result.second_preview_changes} changes"
+    )
