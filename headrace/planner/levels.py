@@ -25,7 +25,7 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True, kw_only=True)
 class Demand:
-    """Concurrent GPUs needed, every `BIN_S` seconds from `origin_s` (a whole hour), in whole hours.
+    """Concurrent GPUs (or replicas) needed, every `BIN_S` seconds from `origin_s`, in whole hours.
 
     `gpus` has shape [hours * 360]. `observed` marks bins that were measured; the others were filled by a stated method.
     """
@@ -35,8 +35,8 @@ class Demand:
     observed: np.ndarray[tuple[int], np.dtype[np.bool_]] | None = None
 
     def __post_init__(self) -> None:
-        if len(self.gpus) % BINS_PER_HOUR or self.origin_s % HOUR_S:
-            raise ValueError("demand covers whole hours from a whole hour on")
+        if len(self.gpus) % BINS_PER_HOUR or not len(self.gpus):
+            raise ValueError("demand covers whole hours, at least one")
 
     @property
     def hours(self) -> int:

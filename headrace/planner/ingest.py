@@ -1,0 +1,84 @@
+"""One door for all traffic: recognise the file, choose the service model for its mean request, build the demand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import polars as pl
+
+from headrace.errors import refuse
+from headrace.planner import requests, windows
+from headrace.planner.service import ServiceModel
+from headrace.planner.sources import Kind, Source, prometheus_frame, recognise
+from headrace.planner.traffic import Traffic
+from headrace.planner.workload import Workload, service_of
+
+# A request of this size is assumed where the traffic tells none (demand, bills).
+TYPICAL_TOKENS = (512.0, 256.0)
+
+
+def ingest(
+    traffic: str, workload: Workload, *, folder: Path, only: Mapping[str, str] | None = None
+) -> tuple[Traffic, ServiceModel]:
+    """Traffic of a file or a Prometheus URL under a workload.
+
+    `folder` is where the workload file lies; `only` keeps rows whose column (model, tenant, …) has a value.
+    """
+    source = _prometheus(traffic) if "://" in traffic else recognise(Path(traffic))
+    source = _filtered(source, only or {})
+    if source.kind is Kind.REQUESTS:
+        shape = requests.shape_of(source)
+        service = service_of(workload, tokens_in=shape.mean_in, tokens_out=shape.mean_out, folder=folder)
+        return requests.traffic_of(source, shape, service, utilization=workload.target_utilization), service
+    if source.kind is Kind.WINDOWS:
+        tokens_in, tokens_out = windows.window_means(source)
+        service = service_of(workload, tokens_in=tokens_in, tokens_out=tokens_out, folder=folder)
+        return windows.windows_traffic(source, service, utilization=workload.target_utilization), service
+    service = service_of(workload, tokens_in=TYPICAL_TOKENS[0], tokens_out=TYPICAL_TOKENS[1], folder=folder)
+    read = {
+        Kind.DEMAND: windows.demand_traffic,
+        Kind.BILL: windows.bill_traffic,
+        Kind.PROMETHEUS: windows.prometheus_traffic,
+    }[source.kind]
+    return read(source), service
+
+
+def _filtered(source: Source, only: Mapping[str, str]) -> Source:
+    frame = source.frame
+    for name, value in only.items():
+        if name not in source.columns:
+            raise refuse(
+                "--only",
+                f"{name}={value}",
+                f"the traffic has no column for {name}",
+                reason=f"it has {', '.join(source.columns)}",
+                next_step="filter by one of these",
+            )
+        frame = frame.filter(pl.col(source.columns[name]).cast(pl.String) == value)
+    return replace(source, frame=frame)
+
+
+def _prometheus(url: str) -> Source:
+    """`http://host:9090/api/v1/query_range?query=…&start=…&end=…&step=10`: fetched once, summed over series."""
+    asked = parse_qs(urlsplit(url).query)
+    lacking = [name for name in ("query", "start", "end", "step") if name not in asked]
+    if lacking:
+        raise refuse(
+            "TRAFFIC",
+            url,
+            f"lacks {', '.join(lacking)} in its query",
+            next_step="give http://HOST/api/v1/query_range?query=…&start=…&end=…&step=10",
+        )
+    try:
+        answer = httpx.get(url, timeout=60.0)
+        answer.raise_for_status()
+        frame = prometheus_frame(answer.json())
+    except (httpx.HTTPError, ValueError, KeyError) as error:
+        raise refuse(
+            "TRAFFIC", url, f"didn't answer with a matrix ({error})", next_step="try the URL in a browser"
+        ) from error
+    return Source(path=Path("prometheus"), kind=Kind.PROMETHEUS, columns={}, frame=frame)

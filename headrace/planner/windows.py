@@ -1,0 +1,252 @@
+"""Rate windows, demand, bills and Prometheus answers into concurrent replicas.
+
+A rate window says how many requests a second arrived on average and how unevenly (cv, the coefficient of variation of
+the time between arrivals). Arrivals per ten seconds are drawn from a gamma distribution with that mean and a variance
+of cv squared times the mean (renewal theory: the index of dispersion of counts tends to cv squared), from a stream
+seeded by the group's name, so that the same file gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from headrace.errors import refuse
+from headrace.planner.arrays import BIN_S, BINS_PER_HOUR, HOUR_S, Floats, Ints
+from headrace.planner.demand_file import piecewise, read_demand
+from headrace.planner.levels import Demand
+from headrace.planner.service import ServiceModel
+from headrace.planner.sources import BILL_COLUMNS, Source, match, seconds, time_unit
+from headrace.planner.traffic import BINS_PER_WINDOW, WINDOW_S, Quality, Traffic, repair
+
+GROUPINGS: Final = ("tenant", "feature", "model")
+# A mean request of the file is assumed for windows without token counts.
+FALLBACK_TOKENS: Final = (512.0, 256.0)
+
+
+def window_means(source: Source) -> tuple[float, float]:
+    """Mean tokens in and out over the windows, weighted by rate."""
+    rows = _window_rows(source).collect(engine="streaming")
+    known = rows.filter(pl.col("i").is_finite() & pl.col("o").is_finite() & (pl.col("rate") > 0))
+    if known.is_empty():
+        return FALLBACK_TOKENS
+    rate = known["rate"].to_numpy()
+    return (
+        float(np.average(known["i"].to_numpy(), weights=rate)),
+        float(np.average(known["o"].to_numpy(), weights=rate)),
+    )
+
+
+def _window_rows(source: Source) -> pl.LazyFrame:
+    columns = source.columns
+
+    def number(name: str, default: float) -> pl.Expr:
+        if name not in columns:
+            return pl.lit(default)
+        return pl.col(columns[name]).cast(pl.Float64, strict=False)
+
+    nan = float("nan")
+    keys = [pl.col(columns[name]).cast(pl.String).alias(name) for name in GROUPINGS if name in columns]
+    return source.frame.select(
+        number("start_s", nan).alias("t"),
+        number("rate_rps", nan).alias("rate"),
+        number("cv", 1.0).fill_null(1.0).alias("cv"),
+        number("tokens_in", nan).fill_null(nan).alias("i"),
+        number("tokens_out", nan).fill_null(nan).alias("o"),
+        *keys,
+    )
+
+
+def windows_traffic(source: Source, service: ServiceModel, *, utilization: float, option: str = "TRAFFIC") -> Traffic:
+    """Concurrency of a file of rate windows; a window in which no group has a row is a gap."""
+    rows = _window_rows(source).collect(engine="streaming")
+    finite = pl.col("t").is_finite() & pl.col("rate").is_finite()
+    valid = rows.filter(finite.fill_null(value=False))
+    negative = valid.filter((pl.col("rate") < 0) | (pl.col("i") < 0) | (pl.col("o") < 0)).height
+    valid = valid.filter((pl.col("rate") >= 0) & ~((pl.col("i") < 0) | (pl.col("o") < 0)))
+    if valid.is_empty():
+        raise refuse(option, str(source.path), "has no usable window", next_step="check window_start_s and rate_rps")
+    starts = np.unique(valid["t"].to_numpy())
+    step = float(np.median(np.diff(starts))) if len(starts) > 1 else float(WINDOW_S)
+    if step >= WINDOW_S * 1000:
+        raise refuse(
+            option,
+            str(source.path),
+            "window starts look like milliseconds",
+            reason=f"windows would be {step:,.0f} s apart",
+            next_step="divide window_start_s by 1000",
+        )
+    keys = [name for name in GROUPINGS if name in valid.columns]
+    distinct = valid.unique(subset=["t", *keys], keep="first", maintain_order=True) if keys else valid
+    first = int(starts[0] // WINDOW_S) * WINDOW_S
+    window = ((distinct["t"].to_numpy() - first) // WINDOW_S).astype(np.int64)
+    count = max(int(np.ceil((window.max() + 1) / 6)) * 6, 6)
+    mean_in, mean_out = window_means(source)
+    tokens_in = np.nan_to_num(distinct["i"].to_numpy(), nan=mean_in)
+    tokens_out = np.nan_to_num(distinct["o"].to_numpy(), nan=mean_out)
+    work = (tokens_in / service.prefill_tokens_s + tokens_out / service.decode_tokens_s) / utilization
+    rate = distinct["rate"].to_numpy()
+    cv = np.nan_to_num(distinct["cv"].to_numpy(), nan=1.0)
+    missing = np.ones(count, dtype=np.bool_)
+    missing[window] = False
+    missing[window.max() + 1 :] = False
+    by_group: dict[str, dict[str, Floats]] = {}
+    total = np.zeros(count * BINS_PER_WINDOW)
+    base = keys[0] if keys else None
+    labels = distinct[base].fill_null("(none)").to_numpy() if base else np.full(len(window), "(all)")
+    smooth_s = service.latency_s(mean_in, mean_out)
+    series: dict[str, Floats] = {}
+    for label in sorted(set(labels.tolist())):
+        mine = labels == label
+        series[label] = _spread(window[mine], rate[mine], cv[mine], work[mine], count, seed=label, smooth_s=smooth_s)
+        total += series[label]
+    if base:
+        by_group[base] = {label: repair(values, missing) for label, values in series.items()}
+    unknown = int((~np.isfinite(distinct["i"].to_numpy()) | ~np.isfinite(distinct["o"].to_numpy())).sum())
+    notes = [f"{unknown:,} windows without token counts take the mean of the others"] if unknown else []
+    quality = Quality(
+        kind="rate windows",
+        rows=rows.height,
+        kept=distinct.height,
+        broken=rows.height - valid.height - negative,
+        negative=negative,
+        repeated=valid.height - distinct.height,
+        unsorted=bool(np.any(np.diff(distinct["t"].to_numpy()) < 0)) and not keys,
+        gap_windows=int(missing.sum()),
+        windows=count,
+        notes=tuple(notes),
+    )
+    return Traffic(
+        demand=Demand(origin_s=first, gpus=repair(total, missing)),
+        quality=quality,
+        mean_tokens_in=mean_in,
+        mean_tokens_out=mean_out,
+        requests=float((rate * WINDOW_S).sum()),
+        by_group=by_group,
+    )
+
+
+def _spread(window: Ints, rate: Floats, cv: Floats, work: Floats, count: int, *, seed: str, smooth_s: float) -> Floats:
+    """Concurrency per bin of one group: drawn arrivals times work, held over the mean latency."""
+    rng = np.random.default_rng(zlib.crc32(seed.encode()))
+    mean = rate * BIN_S
+    variance = np.maximum(cv, 1e-3) ** 2
+    drawn = rng.gamma(np.maximum(mean, 1e-12)[:, None] / variance[:, None], variance[:, None], (len(mean), 60))
+    # Rates are measured, so each window keeps its mean; only the unevenness inside it is drawn.
+    sums = drawn.mean(1)
+    drawn = np.where(sums[:, None] > 0, drawn * (mean / np.where(sums > 0, sums, 1.0))[:, None], mean[:, None])
+    flow = np.zeros((count, BINS_PER_WINDOW))
+    np.add.at(flow, window, drawn * work[:, None] / BIN_S)
+    return _held(flow.reshape(-1), smooth_s)
+
+
+def _held(flow: Floats, seconds_held: float) -> Floats:
+    """A moving mean over the time that requests last: work arrives at once and is done over that time."""
+    width = max(1, round(seconds_held / BIN_S))
+    if width == 1:
+        return flow
+    sums = np.concatenate((np.zeros(width), flow)).cumsum()
+    sums = np.concatenate(([0.0], sums))
+    return np.asarray((sums[width:] - sums[:-width])[1 : len(flow) + 1] / width)
+
+
+def demand_traffic(source: Source) -> Traffic:
+    """A file of concurrent GPUs as it stands."""
+    read = read_demand(source.path, option="TRAFFIC")
+    quality = Quality(
+        kind="concurrent-GPU demand",
+        rows=read.rows,
+        kept=read.rows - read.broken_rows - read.duplicate_starts,
+        broken=read.broken_rows,
+        repeated=read.duplicate_starts,
+        unsorted=read.was_unsorted,
+        windows=read.demand.hours * 6,
+        notes=("a broken row leaves the value before it in force",) if read.broken_rows else (),
+    )
+    return Traffic(demand=read.demand, quality=quality)
+
+
+def prometheus_traffic(source: Source) -> Traffic:
+    """GPUs in use sampled by Prometheus; a hole of more than three steps is a gap."""
+    frame = source.frame.collect()
+    start, gpus = frame["start_s"].to_numpy(), frame["gpus"].to_numpy()
+    demand = piecewise(start, np.nan_to_num(np.maximum(gpus, 0.0)))
+    missing = _holes(
+        start, demand, limit_s=max(3 * float(np.median(np.diff(start))) if len(start) > 1 else 0, WINDOW_S)
+    )
+    quality = Quality(
+        kind="samples of Prometheus",
+        rows=len(start),
+        kept=len(start),
+        gap_windows=int(missing.sum()),
+        windows=len(missing),
+    )
+    filled = Demand(origin_s=demand.origin_s, gpus=repair(demand.gpus, missing))
+    return Traffic(demand=filled, quality=quality)
+
+
+def _holes(start: Floats, demand: Demand, *, limit_s: float) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Ten-minute windows that lie in a hole between samples longer than the limit."""
+    missing = np.zeros(demand.hours * 6, dtype=np.bool_)
+    for at in np.flatnonzero(np.diff(start) > limit_s):
+        low = int(np.ceil((start[at] - demand.origin_s) / WINDOW_S))
+        high = int((start[at + 1] - demand.origin_s) // WINDOW_S)
+        missing[low:high] = True
+    return missing
+
+
+def bill_traffic(source: Source, option: str = "TRAFFIC") -> Traffic:
+    """GPU-hours per hour of a billing export, summed over its lines; bursts within an hour are invisible."""
+    columns = source.columns
+    schema = source.frame.collect_schema()
+    unit = time_unit(source.frame, columns["hour"])
+    if "gpu_hours" in columns:
+        amount = pl.col(columns["gpu_hours"]).cast(pl.Float64, strict=False)
+    else:
+        usd = pl.col(columns["usd"]).cast(pl.Float64, strict=False)
+        amount = usd / pl.col(columns["usd_per_gpu_hour"]).cast(pl.Float64, strict=False)
+    rows = source.frame.select(
+        seconds(columns["hour"], schema[columns["hour"]], unit).alias("t"), amount.alias("gpus")
+    ).collect(engine="streaming")
+    valid = rows.filter(
+        pl.all_horizontal(pl.col("t", "gpus").is_finite().fill_null(value=False)) & (pl.col("gpus") >= 0)
+    )
+    if valid.is_empty():
+        raise refuse(
+            option,
+            str(source.path),
+            f"has no line with an hour and an amount ({', '.join(match({n: n for n in columns}, BILL_COLUMNS))})",
+            next_step="give columns hour and gpu_hours",
+        )
+    hourly = valid.group_by((pl.col("t") // HOUR_S * HOUR_S).alias("t")).agg(pl.col("gpus").sum()).sort("t")
+    start, gpus = hourly["t"].to_numpy(), hourly["gpus"].to_numpy()
+    origin = int(start[0])
+    hours = int((start[-1] - start[0]) // HOUR_S) + 1
+    known = np.zeros(hours, dtype=np.bool_)
+    level = np.zeros(hours)
+    at = ((start - origin) // HOUR_S).astype(np.int64)
+    known[at], level[at] = True, gpus
+    missing = np.repeat(~known, 6)
+    quality = Quality(
+        kind="lines of an hourly bill",
+        rows=rows.height,
+        kept=valid.height,
+        broken=rows.height - valid.height,
+        gap_windows=int(missing.sum()),
+        windows=len(missing),
+        time_unit=unit,
+        notes=("an hourly bill shows means: bursts and cold starts inside the hour are not seen",),
+    )
+    filled = repair(np.repeat(level, BINS_PER_HOUR), missing)
+    return Traffic(demand=Demand(origin_s=origin, gpus=filled), quality=quality)
+
+
+def saved(path: Path, demand: Demand) -> None:
+    """Write a demand as start_s,gpus, equal neighbours once."""
+    changed = np.concatenate(([True], np.diff(demand.gpus) != 0))
+    start = demand.origin_s + np.flatnonzero(changed) * BIN_S
+    pl.DataFrame({"start_s": start, "gpus": demand.gpus[changed].round(4)}).write_csv(path)
