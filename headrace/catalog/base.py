@@ -20,6 +20,7 @@ class Sourced(BaseModel):
         populate_by_name=True,
         extra="forbid",
         frozen=True,
+        defer_build=True,
     )
 
     name: str

@@ -17,6 +17,7 @@ class SettingsModel(BaseModel):
         populate_by_name=True,
         extra="forbid",
         frozen=True,
+        defer_build=True,
         use_attribute_docstrings=True,
     )
 
