@@ -19,6 +19,7 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "down": ("headrace.cli.stack", "down", "Destroy the sandbox stack and stop everything it started."),
     "engine": ("headrace.cli.engine", "engine", "Find or build the Pulumi engine."),
     "plan": ("headrace.cli.plan", "plan", "Turn traffic into the cheapest safe mix."),
+    "preview": ("headrace.cli.stack", "preview", "Preview stacks in the sandbox, with the policy pack."),
     "release": ("headrace.cli.release", "release", "Record model releases in settings."),
     "router": ("headrace.cli.router", "router", "Serve, check and explain the router."),
     "sandbox": ("headrace.cli.sandbox", "sandbox", "Start, stop and inspect the cloud in a box."),

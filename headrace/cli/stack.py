@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from itertools import groupby
 
 import click
@@ -32,6 +33,23 @@ def up(stack_name: str, *, as_json: bool) -> None:
     if result.second_preview_changes:
         click.echo("headrace: a second preview found something to change, which it must not:", err=True)
         click.echo("\n".join(f"  {line}" for line in result.changed), err=True)
+        sys.exit(_EXIT_FAILED)
+
+
+@click.command()
+@click.argument("stacks", nargs=-1, required=True, metavar="STACK…")
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+def preview(stacks: tuple[str, ...], *, as_json: bool) -> None:
+    """Preview STACKs in the sandbox, with the policy pack. Exit code 1 where one does not go through."""
+    results = deploy.preview(stacks)
+    if as_json:
+        click.echo(json.dumps([asdict(result) for result in results], indent=2))
+    for result in () if as_json else results:
+        counts = ", ".join(f"{count} {operation}" for operation, count in result.changes.items())
+        click.echo(f"{result.stack}: {'FAILED' if result.failure else counts or 'empty'} ({result.seconds:.0f} s)")
+        for line in [*result.findings, *result.failure.splitlines()]:
+            click.echo(f"  {line}")
+    if any(result.failure for result in results):
         sys.exit(_EXIT_FAILED)
 
 

@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -96,6 +96,46 @@ def up(*, stack_name: str = "sandbox", directory: Path | None = None) -> Result:
     result.endpoints = supervise.endpoints(context.directory)
     write_json(context.directory.parent / "up.json", result.report())
     return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class Previewed:
+    """What the preview of one stack said. `failure` is empty where it went through."""
+
+    stack: str
+    seconds: float
+    changes: dict[str, int] = field(default_factory=dict)
+    findings: list[str] = field(default_factory=list)
+    failure: str = ""
+
+
+def preview(stack_names: Sequence[str], *, directory: Path | None = None) -> list[Previewed]:
+    """Preview stacks in the sandbox, starting it if need be; each one's failure is its own."""
+    project = checkout.root()
+    for name in stack_names:
+        _need_stack(project, name)
+    found = engine.find(project)
+    context = supervise.open_context(directory)
+    supervise.up(context, parts.all_services(context))
+    environment.install_plugins(context, found)
+    return [_preview(_stack(project, name, context, found)) for name in stack_names]
+
+
+def _preview(stack: Stack) -> Previewed:
+    started = time.monotonic()
+    cache.say(f"{stack.name} …")
+    stack.ensure()
+    try:
+        seen = _run(stack, "preview")
+    except DeployFailed as failed:
+        return Previewed(stack=stack.name, seconds=time.monotonic() - started, failure=str(failed))
+    findings = [f"{found.level} {found.policy}: {found.message}" for found in sorted(seen.findings, key=str)]
+    return Previewed(
+        stack=stack.name,
+        seconds=time.monotonic() - started,
+        changes=dict(sorted(seen.changes.items())),
+        findings=findings,
+    )
 
 
 def down(*, stack_name: str = "sandbox", directory: Path | None = None) -> list[str]:

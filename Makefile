@@ -1,0 +1,55 @@
+# The commands of the project. Nothing has to be installed by hand: `make up` and `make test` do it.
+SHELL := /bin/sh
+# The first Python that is new enough; override with make setup PYTHON=/path/to/python
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; exit; }; done; echo python3)
+BIN := .venv/bin
+STACKS := sandbox dev staging prod-eu prod-us
+SOURCES := headrace components policies sandbox stacks tests benchmarks scripts
+
+.PHONY: help setup up down preview test test-fast test-engine lint format clean
+
+help:
+	@echo 'make setup      the locked environment in .venv, and the Pulumi engine'
+	@echo 'make up         start the sandbox, deploy the stack, preview it again, show what exists'
+	@echo 'make down       destroy the stack, stop everything, leave nothing'
+	@echo 'make preview    preview every stack in the sandbox'
+	@echo 'make test       lint, the fast tier, the engine tier'
+	@echo 'make test-fast  no engine, no servers, under two minutes'
+	@echo 'make lint       format check, ruff, mypy --strict'
+	@echo 'make clean      remove what this checkout cached (.venv, .headrace, tool caches)'
+
+setup:
+	@$(PYTHON) scripts/setup.py
+
+up: setup
+	@$(BIN)/headrace up
+
+down:
+	@if [ -x $(BIN)/headrace ]; then $(BIN)/headrace down; else echo 'nothing was set up here'; fi
+
+preview: setup
+	@$(BIN)/headrace preview $(STACKS)
+
+lint: setup
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy $(wildcard $(SOURCES))
+
+format: setup
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+test-fast: setup
+	@$(BIN)/pytest -m 'not engine' -q
+
+test-engine: setup
+	@$(BIN)/pytest -m engine -q
+
+test: lint
+	@$(BIN)/pytest -m 'not engine' -q
+	@$(BIN)/pytest -m engine -q
+
+clean: down
+	@rm -rf .venv .headrace .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
