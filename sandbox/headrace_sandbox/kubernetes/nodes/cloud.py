@@ -25,7 +25,7 @@ EFFECTS: Final[Mapping[str, str]] = {
 _DEFAULT_TYPE: Final = "t3.medium"  # EKS API reference, CreateNodegroup.instanceTypes
 _DEFAULT_DISK_GIB: Final = 20  # EKS API reference, CreateNodegroup.diskSize
 _DELETING: Final = frozenset({"DELETING"})
-_IDLE_REGIONS_PER_LOOK: Final = 4
+_IDLE_REGIONS_PER_LOOK: Final = 2
 
 
 class Unserved(Exception):

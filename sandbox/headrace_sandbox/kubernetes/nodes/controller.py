@@ -17,9 +17,7 @@ from headrace_sandbox.kubernetes.nodes.objects import node_of
 from headrace_sandbox.kubernetes.nodes.plan import Create, Drain, Relabel, plan
 from headrace_sandbox.kubernetes.nodes.records import (
     DRAIN_ANNOTATION,
-    GROUP_ANNOTATION,
     KEYS_ANNOTATION,
-    KWOK_ANNOTATION,
     Group,
     Node,
 )
@@ -164,11 +162,13 @@ class Controller:
     def _advertise(self, nodes: Sequence[Node], groups: Sequence[Group]) -> None:
         if not any(node.expected_gpus for node in nodes):
             return
-        sets = [one for one in self.kube.items("/apis/apps/v1/daemonsets") if gpu.is_plugin(one)]
+        owners: dict[str, set[str]] = {}  # namespace -> DaemonSets by uid
+        for one in self.kube.items("/apis/apps/v1/daemonsets"):
+            if gpu.is_plugin(one):
+                owners.setdefault(one["metadata"]["namespace"], set()).add(one["metadata"]["uid"])
         on_nodes: set[str] = set()
-        for one in sets:
-            pods = self.kube.items(f"/api/v1/namespaces/{one['metadata']['namespace']}/pods")
-            on_nodes |= gpu.running_on(pods, frozenset({one["metadata"]["uid"]}))
+        for namespace, uids in owners.items():
+            on_nodes |= gpu.running_on(self.kube.items(f"/api/v1/namespaces/{namespace}/pods"), frozenset(uids))
         built_in = {group.arn for group in groups if group.accelerated_by_image}
         patches = gpu.patches(
             nodes,
@@ -182,7 +182,8 @@ class Controller:
 
     def _recorded_chart(self) -> bool:
         """Whether a recorded Helm release brings the device plugin."""
-        return False
+        records = self.kube.items("/api/v1/secrets", fieldSelector=f"type={gpu.RECORD_TYPE}")
+        return any(gpu.is_recorded_chart(record) for record in records)
 
     def _report(self, nodes: Sequence[Node], groups: Sequence[Group], unserved: Mapping[str, str]) -> None:
         self.states = {
@@ -213,6 +214,3 @@ def _health(group: Group, nodes: Sequence[Node]) -> tuple[str, ...]:
 
 def _region(arn: str) -> str:
     return arn.split(":")[3]
-
-
-__all__ = ["DRAIN_S", "GROUP_ANNOTATION", "KWOK_ANNOTATION", "Controller", "GroupState"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -12,7 +14,11 @@ _IMAGE: Final = re.compile(r"(^|/)(k8s-device-plugin|nvidia-device-plugin)(?=[:@
 """NVIDIA's device plugin under any registry, tag or digest (nvcr.io/nvidia/k8s-device-plugin; mirrors keep it)."""
 
 CHARTS: Final = frozenset({"nvidia-device-plugin", "gpu-operator"})
-"""Helm charts that bring the plugin. The stand-in records Helm releases and renders none, so a record counts."""
+"""Helm charts that bring the plugin. The Kubernetes provider of the sandbox records Helm releases and renders none, so a
+record counts for every node."""
+
+RECORD_TYPE: Final = "headrace.sandbox/helm-release-recorded.v1"
+"""The type of such a record (`kubernetes_provider.helm.RECORD_TYPE`; a test holds the two equal)."""
 
 
 def is_plugin(daemon_set: Mapping[str, Any]) -> bool:
@@ -20,6 +26,17 @@ def is_plugin(daemon_set: Mapping[str, Any]) -> bool:
     template = daemon_set["spec"]["template"]
     containers = template["spec"].get("containers") or ()
     return any(_IMAGE.search(container.get("image") or "") for container in containers)
+
+
+def is_recorded_chart(record: Mapping[str, Any]) -> bool:
+    """Whether a recorded Helm release brings the device plugin: the chart does, and its values don't switch it off."""
+    try:
+        inputs = json.loads(base64.b64decode(record["data"]["release"]))["inputs"]
+        chart = str(inputs["chart"]).rsplit("/", 1)[-1]
+        switch = ((inputs.get("values") or {}).get("devicePlugin") or {}).get("enabled", True)
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return False  # not a record as we know it: it says nothing
+    return chart in CHARTS and switch is not False
 
 
 def running_on(pods: Iterable[Mapping[str, Any]], owners: frozenset[str]) -> set[str]:
