@@ -1,0 +1,91 @@
+"""A recording stand-in for the engine, and the five stacks' settings."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pulumi
+
+from headrace.settings.load import read_stack_file
+
+STACKS = Path(__file__).resolve().parents[3] / "stacks"
+ACCOUNT = "123456789012"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """One registration as the engine would see it."""
+
+    type: str
+    name: str
+    inputs: dict[str, Any]
+
+
+@dataclass
+class Engine(pulumi.runtime.Mocks):
+    """Answers as AWS would where a component reads an answer, and remembers every registration."""
+
+    resources: list[Recorded] = field(default_factory=list)
+    calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    routes: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+
+    def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+        """Records the registration; ids and ARNs have their true shape."""
+        self.resources.append(Recorded(type=args.typ, name=args.name, inputs=dict(args.inputs)))
+        service = args.typ.split(":")[1].split("/")[0] if ":" in args.typ else "x"
+        outputs = {
+            **args.inputs,
+            "arn": f"arn:aws:{service}:eu-central-1:{ACCOUNT}:{args.name}",
+            **_COMPUTED.get(args.typ, {}),
+        }
+        outputs.setdefault("name", args.name)
+        return f"{args.name}-id", outputs
+
+    def call(self, args: pulumi.runtime.MockCallArgs) -> dict[str, Any]:
+        """Provider functions that components call."""
+        self.calls.append((args.token, dict(args.args)))
+        if args.token == "aws:index/getCallerIdentity:getCallerIdentity":
+            return {"accountId": ACCOUNT, "arn": f"arn:aws:iam::{ACCOUNT}:user/test", "id": "x", "userId": "x"}
+        if args.token == "aws:ec2/getRouteTable:getRouteTable":
+            subnet = args.args["subnetId"]
+            return {"routeTableId": f"rtb-{subnet}", "routes": self.routes.get(subnet, []), "id": "x", "tags": {}}
+        raise AssertionError(f"no component should call {args.token}")
+
+    def of(self, type_: str) -> list[Recorded]:
+        """Registrations of a type."""
+        return [resource for resource in self.resources if resource.type == type_]
+
+    def one(self, type_: str, name: str | None = None) -> Recorded:
+        """The one registration of a type (and name)."""
+        found = [resource for resource in self.of(type_) if name is None or resource.name == name]
+        assert len(found) == 1, f"expected one {type_} {name or ''}, found {[one.name for one in found]}"
+        return found[0]
+
+
+_COMPUTED: Mapping[str, dict[str, Any]] = {
+    "aws:eks/cluster:Cluster": {
+        "endpoint": "https://ABCDEF.gr7.eu-central-1.eks.amazonaws.com",
+        "certificateAuthority": {"data": "Q0E="},
+    },
+    "aws:eks/nodeGroup:NodeGroup": {"resources": [{"autoscalingGroups": [{"name": "eks-group-asg"}]}]},
+    "aws:ec2/launchTemplate:LaunchTemplate": {"latestVersion": 1},
+    "aws:kms/key:Key": {"keyId": "11111111-2222-3333-4444-555555555555"},
+    "aws:ec2/eip:Eip": {"allocationId": "eipalloc-1"},
+}
+
+
+Run = Callable[[Callable[[], Any]], Any]
+
+
+def stack_settings(environment: str) -> dict[str, Any]:
+    """The settings of one of the project's stacks as a plain mapping."""
+    return read_stack_file(STACKS / f"Pulumi.{environment}.yaml")
+
+
+def value(output: pulumi.Output[Any]) -> Any:
+    """What an output came to."""
+    return asyncio.get_event_loop().run_until_complete(output.future())
