@@ -128,6 +128,8 @@ class AwsProvider(api.Provider):
         found_id = str(state.pop("id"))
         old_inputs = reveal(request.inputs)
         if request.is_import:
+            # What only steers the provider isn't in AWS; the program that says nothing of it means the default.
+            state = {**{n: v for n, v in spec.defaults.items() if n in spec.local}, **state}
             inputs = compare.imported_inputs(spec, decl, state)
             if inputs.get("region") == self._aws.region:
                 del inputs["region"]

@@ -4,7 +4,8 @@
 provider reads the file (importing the SDK itself costs seconds); a test holds file and SDK together.
 
 Types are written as: a word (`string`, `integer`, `number`, `boolean`, `any`), `["list", T]`, `["map", T]`, or
-`"#name"` for an object under `objects`. Union of string and document becomes `json`: a text that may be given as an object.
+`"#name"` for an object under `objects`. A text that may be given as
+a document becomes `json`.
 """
 
 from __future__ import annotations

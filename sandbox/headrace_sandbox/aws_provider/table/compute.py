@@ -22,7 +22,12 @@ def _find_template(ctx: Context, state: State) -> State | None:
         return None
     latest = {"LaunchTemplateId": state["id"], "Versions": [str(found[0]["LatestVersionNumber"])]}
     version = ctx.call("DescribeLaunchTemplateVersions", latest)["LaunchTemplateVersions"][0]
-    return {**version["LaunchTemplateData"], **found[0], "VersionDescription": version.get("VersionDescription")}
+    data = dict(version["LaunchTemplateData"])
+    # Some servers file the template's own tags with those of what it launches.
+    data["TagSpecifications"] = [
+        t for t in data.get("TagSpecifications", []) if t.get("ResourceType") != "launch-template"
+    ]
+    return {**data, **found[0], "VersionDescription": version.get("VersionDescription")}
 
 
 def _new_version(ctx: Context, old: State, inputs: State, changed: frozenset[str]) -> None:

@@ -159,23 +159,26 @@ _CLUSTER_TYPE = ResourceType(
 # -- Node group --------------------------------------------------------------------------------------------------------
 
 _GROUP = {"clusterName": "{clusterName}", "nodegroupName": "{nodeGroupName}"}
-_GROUP_CONFIG = ("labels", "taints", "scalingConfig", "updateConfig", "nodeRepairConfig", "warmPoolConfig")
+_GROUP_OBJECTS = ("scalingConfig", "updateConfig", "nodeRepairConfig", "warmPoolConfig")
+
+
+def _taints(taints: Any) -> dict[tuple[str, str], dict[str, str]]:
+    return {(t["key"], t["effect"]): t for t in taints or ()}
 
 
 def _group_config(params: State, state: State, inputs: State) -> None:
-    """Labels and taints are sent as what comes and what goes."""
-    if "labels" in params:
-        before, after = state.get("labels") or {}, inputs.get("labels") or {}
+    """Only what changes; labels and taints as what comes and what goes."""
+    for name in _GROUP_OBJECTS:
+        if inputs.get(name) == state.get(name):
+            params.pop(name, None)
+    before, after = state.get("labels") or {}, inputs.get("labels") or {}
+    if before != after:
         params["labels"] = {
             "addOrUpdateLabels": {k: v for k, v in after.items() if before.get(k) != v},
             "removeLabels": sorted(before.keys() - after.keys()),
         }
-    if "taints" in params:
-
-        def keyed(taints: Any) -> dict[tuple[str, str], dict[str, str]]:
-            return {(t["key"], t["effect"]): t for t in taints or ()}
-
-        old_taints, new_taints = keyed(state.get("taints")), keyed(inputs.get("taints"))
+    old_taints, new_taints = _taints(state.get("taints")), _taints(inputs.get("taints"))
+    if old_taints != new_taints:
         params["taints"] = {
             "addOrUpdateTaints": [t for k, t in new_taints.items() if old_taints.get(k) != t],
             "removeTaints": [t for k, t in old_taints.items() if k not in new_taints],
@@ -226,7 +229,13 @@ _NODE_GROUP = ResourceType(
             on=("version", "releaseVersion", "launchTemplate"),
             finish=_group_version,
         ),
-        Update(op="UpdateNodegroupConfig", args=_GROUP, on=_GROUP_CONFIG, finish=_group_config),
+        Update(
+            op="UpdateNodegroupConfig",
+            args=_GROUP,
+            on=(*_GROUP_OBJECTS, "labels", "taints"),
+            props=_GROUP_OBJECTS,
+            finish=_group_config,
+        ),
     ),
     delete=Call(op="DeleteNodegroup", args=_GROUP),
     wait_deleted=True,
@@ -248,7 +257,8 @@ _NODE_GROUP = ResourceType(
     replace_when={"launchTemplate": _other_template},
     computed=words(
         "amiType capacityType diskSize instanceTypes launchTemplate.id launchTemplate.name nodeGroupName"
-        " nodeRepairConfig releaseVersion updateConfig version warmPoolConfig updateConfig.maxUnavailable updateConfig.updateStrategy"
+        " nodeRepairConfig releaseVersion updateConfig version warmPoolConfig"
+        " updateConfig.maxUnavailable updateConfig.updateStrategy"
     ),
     strict=words("labels taints"),
     ordered=words("instanceTypes"),

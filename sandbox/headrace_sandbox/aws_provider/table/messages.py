@@ -77,7 +77,6 @@ def _topic_changed(ctx: Context, old: State, inputs: State, changed: frozenset[s
 def _topic_details(_ctx: Context, resource: State, state: State, known: State) -> None:
     state.update(_from_attributes(_TOPIC, _TOPIC_READ, resource, known))
     state["name"] = str(state["id"]).rpartition(":")[2]
-    state["arn"] = state["id"]
 
 
 _TOPIC_TYPE = ResourceType(
@@ -88,7 +87,8 @@ _TOPIC_TYPE = ResourceType(
     read=Read(op="GetTopicAttributes", args={"TopicArn": "{id}"}, at="Attributes", missing=("NotFound*",)),
     delete=Call(op="DeleteTopic", args={"TopicArn": "{id}"}),
     settle=("InvalidParameter~Policy Error",),
-    replace=words("contentBasedDeduplication fifoTopic name namePrefix") - {"contentBasedDeduplication"},
+    arn="{id}",
+    replace=words("fifoTopic name namePrefix"),
     computed=words("name policy signatureVersion tracingConfig fifoThroughputScope displayName"),
     documents=words("archivePolicy deliveryPolicy policy"),
     hooked=frozenset(_TOPIC_ATTRIBUTES),
@@ -197,7 +197,6 @@ def _subscription_changed(ctx: Context, old: State, inputs: State, changed: froz
 
 def _subscription_details(_ctx: Context, resource: State, state: State, known: State) -> None:
     state.update(_from_attributes(_SUBSCRIPTION, _SUBSCRIPTION_READ, resource, known))
-    state["arn"] = state["id"]
 
 
 _SUBSCRIPTION_TYPE = ResourceType(
@@ -210,6 +209,7 @@ _SUBSCRIPTION_TYPE = ResourceType(
     ),
     delete=Call(op="Unsubscribe", args={"SubscriptionArn": "{id}"}),
     rename={"topic": "TopicArn"},
+    arn="{id}",
     replace=words("endpoint protocol topic"),
     computed=words("filterPolicyScope"),
     defaults={"confirmationTimeoutInMinutes": 1, "endpointAutoConfirms": False, "rawMessageDelivery": False},
@@ -320,10 +320,16 @@ def _queue_policy(_ctx: Context, resource: State, state: State, known: State) ->
     state["policy"] = known["policy"] if same_document(live, known.get("policy")) else live
 
 
+def _find_queue_policy(ctx: Context, state: State) -> State | None:
+    live = ctx.call("GetQueueAttributes", {"QueueUrl": state["id"], "AttributeNames": ["Policy"]}).get("Attributes", {})
+    return live if live.get("Policy") else None
+
+
 _QUEUE_POLICY = ResourceType(
     type="aws:sqs/queuePolicy:QueuePolicy",
     service="sqs",
     on_create=_set_queue_policy,
+    on_read=_find_queue_policy,
     read=_READ_QUEUE,
     on_update=lambda ctx, _old, inputs, _changed: _set_queue_policy(ctx, inputs) and None,
     on_delete=lambda ctx, state: _set_queue_policy(ctx, {"queueUrl": state["id"]}),
