@@ -1,0 +1,314 @@
+"""Demand, tariff and limits in; the plan out, with its bound, its regret and every alternative it was chosen over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from headrace.planner.arrays import BINS_PER_HOUR, DAY_HOURS, HOUR_S, WEEK_HOURS, Floats, Ints
+from headrace.planner.bounds import Bounds, bounds
+from headrace.planner.levels import Demand, best_constant, cost_per_hour, level_tables
+from headrace.planner.mixing import adaptive
+from headrace.planner.policies import BASELINES, hourly_costs
+from headrace.planner.prewarm import WarmPlan, warm_plan
+from headrace.planner.schedule import best_schedule, changes, expand, slot_costs, switch_cost_usd
+from headrace.planner.tariff import Tariff
+from headrace.planner.verdict import Verdict, decide
+
+HOURS_PER_MONTH: Final = 730.0
+DEMAND_FACTORS: Final = (0.7, 1.0, 1.3)
+PRICE_FACTORS: Final = (0.8, 1.0, 1.2)
+# Days of the data's own past that a rolling back-test may use at most as history before the first decision.
+TRAIN_DAYS: Final = 7
+# Policies within half a percent of each other cost the same; the simpler one is taken.
+SAME: Final = 1.005
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assumption:
+    """A number the plan stands on, where it comes from and when that was looked at."""
+
+    name: str
+    value: str
+    source: str
+    as_of: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constraints:
+    """Limits and manners of the platform; counts are replicas."""
+
+    lead_time_s: float = 600.0
+    dedicated_cap: int | None = None
+    serverless_cap: int | None = None
+    cold_start_worth_usd: float = 0.0
+    operations_usd_per_month: float = 0.0
+    batch_replica_hours_per_day: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A policy walked over the data's own past. USD per month of 730 hours; `ratio` against the hourly lower bound."""
+
+    name: str
+    usd_per_month: float
+    ratio: float | None
+    deployable: bool
+    changes_per_day: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sensitivity:
+    """The same plan in another world, and what that world's own best constant and bound would cost, USD per month."""
+
+    demand: float
+    dedicated_price: float
+    serverless_price: float
+    plan_usd: float
+    replanned_usd: float
+    bound_usd: float
+    verdict: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The answer. `schedule` has one entry per slot: 1 (constant), 24 (hour of the day) or 168 (hour of the week, UTC).
+
+    Costs are US dollars per month of 730 hours over the evaluated hours.
+    """
+
+    policy: str
+    schedule: Ints
+    ceiling: int
+    peak_replicas: int
+    serverless_peak: int
+    usd_per_month: float
+    bound: Bounds
+    bound_usd_per_month: float
+    candidates: tuple[Candidate, ...]
+    baselines: dict[str, float]
+    sensitivity: tuple[Sensitivity, ...]
+    warm: WarmPlan
+    verdict: Verdict
+    tariff: Tariff
+    demand: Demand
+    dedicated: Ints
+    evaluated_hours: int
+    level_shares: Floats
+    batch_free_share: float | None
+    next_hour: int
+    assumptions: tuple[Assumption, ...] = field(default_factory=tuple)
+
+    @property
+    def regret_usd_per_month(self) -> float:
+        """What perfect foresight would save a month."""
+        return self.usd_per_month - self.bound_usd_per_month
+
+
+def make_plan(demand: Demand, tariff: Tariff, limits: Constraints, assumptions: tuple[Assumption, ...] = ()) -> Plan:
+    """Choose between static, scheduled and reactive by a rolling back-test, and describe the choice."""
+    tables = level_tables(demand, tariff)
+    train = min(TRAIN_DAYS * DAY_HOURS, demand.hours // 2)
+    serverless = tables.serverless_usd(tariff)
+    costs = hourly_costs(demand, tariff, history_hours=max(train, 1), tables=tables)
+    evaluation = _Evaluation(serverless=serverless[train:], tariff=tariff, limits=limits)
+    walked = _walk(demand, tariff, limits, serverless, train)
+    reactive = adaptive(costs)
+    decisions = {**walked, "reactive": reactive[train:-1]}
+    baselines = {name: evaluation.monthly(rule(costs)[train:-1]) for name, rule in BASELINES.items()}
+    limit = bounds(_from_hour(demand, train), serverless[train:], tariff)
+    bound_month = limit.hourly_usd / evaluation.hours * HOURS_PER_MONTH
+    candidates = tuple(
+        Candidate(
+            name=name,
+            usd_per_month=evaluation.monthly(held),
+            ratio=evaluation.monthly(held) / bound_month if bound_month > 0 else None,
+            deployable=name != "reactive",
+            changes_per_day=changes(held) / evaluation.hours * DAY_HOURS,
+        )
+        for name, held in decisions.items()
+    )
+    policy = min(
+        (item for item in candidates if item.deployable), key=lambda item: (item.usd_per_month, item.name)
+    ).name
+    schedule = _final_schedule(policy, demand, tariff, limits, serverless)
+    held = expand(schedule, demand)
+    peak = int(demand.need.max())
+    overflow_peak = _overflow_peak(demand, held)
+    shares = np.asarray(serverless.sum(0) / (tariff.serverless_usd_second * HOUR_S * demand.hours))
+    plan_month = evaluation.monthly(decisions[policy])
+    return Plan(
+        policy=policy,
+        schedule=schedule,
+        ceiling=max(int(schedule.max(initial=0)), int(np.quantile(reactive, 0.99)) if len(reactive) else 0),
+        peak_replicas=peak,
+        serverless_peak=overflow_peak,
+        usd_per_month=plan_month,
+        bound=limit,
+        bound_usd_per_month=bound_month,
+        candidates=candidates,
+        baselines=baselines,
+        sensitivity=_sensitivity(demand, tariff, limits, held),
+        warm=warm_plan(demand, tables, tariff, held, worth_usd=limits.cold_start_worth_usd),
+        verdict=decide(
+            hybrid_usd=plan_month,
+            serverless_usd=baselines["serverless-only"],
+            dedicated_usd=_dedicated_only(evaluation, peak),
+            dedicated_gpus=float(decisions[policy].mean()),
+            overflow=overflow_peak > 0,
+            operations_usd=limits.operations_usd_per_month,
+            break_even=tariff.break_even,
+        ),
+        tariff=tariff,
+        demand=demand,
+        dedicated=held,
+        evaluated_hours=evaluation.hours,
+        level_shares=shares,
+        batch_free_share=_batch_share(demand, held, limits),
+        next_hour=int(reactive[-1]),
+        assumptions=assumptions,
+    )
+
+
+def _simplest_of_the_cheapest(candidates: tuple[Candidate, ...]) -> str:
+    """The first deployable policy (they stand from simple to fine) within half a percent of the cheapest."""
+    deployable = [item for item in candidates if item.deployable]
+    least = min(item.usd_per_month for item in deployable)
+    return next(item.name for item in deployable if item.usd_per_month <= least * SAME)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Evaluation:
+    """Prices decisions over the evaluated hours, changes included."""
+
+    serverless: Floats
+    tariff: Tariff
+    limits: Constraints
+
+    @property
+    def hours(self) -> int:
+        return len(self.serverless)
+
+    def monthly(self, held: Ints) -> float:
+        """US dollars per month."""
+        paid = float(cost_per_hour(self.serverless, held, self.tariff).sum())
+        started = changes(held) - int(held[0]) if len(held) else 0
+        paid += max(started, 0) * switch_cost_usd(self.tariff, self.limits.lead_time_s)
+        return paid / max(self.hours, 1) * HOURS_PER_MONTH
+
+
+def _from_hour(demand: Demand, hour: int) -> Demand:
+    return Demand(origin_s=demand.origin_s + hour * HOUR_S, gpus=demand.gpus[hour * BINS_PER_HOUR :])
+
+
+def _walk(demand: Demand, tariff: Tariff, limits: Constraints, serverless: Floats, train: int) -> dict[str, Ints]:
+    """Static and scheduled policies, re-planned at each midnight of the walk from the hours before it."""
+    hours = np.arange(train, demand.hours)
+    static, daily, weekly = (np.zeros(len(hours), dtype=np.int64) for _ in range(3))
+    for start in range(train, demand.hours, DAY_HOURS):
+        known = serverless[max(0, start - 4 * WEEK_HOURS) : start]
+        past = known[-WEEK_HOURS:]
+        window = slice(start - train, min(start + DAY_HOURS, demand.hours) - train)
+        moment = demand.origin_s // HOUR_S + start
+        if not len(past):
+            continue
+        static[window] = _capped(best_constant(past, tariff), limits)
+        for target, period, rows in ((daily, DAY_HOURS, past), (weekly, WEEK_HOURS, known)):
+            plan = _slots(rows, tariff, limits, period=period, end_hour=moment)
+            slots = _slot_numbers(moment, period, len(target[window]))
+            target[window] = plan[slots]
+    chosen = {"serverless-only": np.zeros(len(hours), dtype=np.int64), "static": static, "daily schedule": daily}
+    if train >= WEEK_HOURS:
+        chosen["weekly schedule"] = weekly
+    return chosen
+
+
+def _slots(rows: Floats, tariff: Tariff, limits: Constraints, *, period: int, end_hour: int) -> Ints:
+    """Best cyclic schedule for the mean past; `rows` end at clock hour `end_hour`."""
+    first = int(_slot_numbers(end_hour - len(rows), period, 1)[0])
+    table = slot_costs(rows, period=period, first_slot=first)
+    missing = np.bincount((np.arange(len(rows)) + first) % period, minlength=period) == 0
+    if missing.any():  # a slot that was never seen costs what the mean slot costs
+        table[missing] = rows.mean(0)
+    schedule = best_schedule(table, tariff, lead_time_s=limits.lead_time_s, cyclic=True)
+    return np.minimum(schedule, limits.dedicated_cap) if limits.dedicated_cap is not None else schedule
+
+
+def _slot_numbers(clock_hour: int, period: int, count: int) -> Ints:
+    shift = 3 * DAY_HOURS if period == WEEK_HOURS else 0
+    return np.asarray((clock_hour + shift + np.arange(count)) % period, dtype=np.int64)
+
+
+def _capped(gpus: int, limits: Constraints) -> int:
+    return min(gpus, limits.dedicated_cap) if limits.dedicated_cap is not None else gpus
+
+
+def _final_schedule(policy: str, demand: Demand, tariff: Tariff, limits: Constraints, serverless: Floats) -> Ints:
+    """The schedule to deploy now: the chosen policy planned from all data up to its end."""
+    end = demand.origin_s // HOUR_S + demand.hours
+    if policy == "serverless-only":
+        return np.zeros(1, dtype=np.int64)
+    if policy == "static":
+        return np.array([_capped(best_constant(serverless[-WEEK_HOURS:], tariff), limits)], dtype=np.int64)
+    weekly = policy == "weekly schedule"
+    rows = serverless[-4 * WEEK_HOURS :] if weekly else serverless[-WEEK_HOURS:]
+    return _slots(rows, tariff, limits, period=WEEK_HOURS if weekly else DAY_HOURS, end_hour=end)
+
+
+def _overflow_peak(demand: Demand, held: Ints) -> int:
+    """The most serverless replicas needed at once under the schedule."""
+    return int(np.maximum(demand.need - np.repeat(held, BINS_PER_HOUR), 0).max(initial=0))
+
+
+def _dedicated_only(evaluation: _Evaluation, peak: int) -> float:
+    return evaluation.monthly(np.full(evaluation.hours, peak, dtype=np.int64))
+
+
+def _batch_share(demand: Demand, held: Ints, limits: Constraints) -> float | None:
+    """Share of the batch work that fits into idle floor of the same day; idle levels are free."""
+    wanted = limits.batch_replica_hours_per_day
+    if wanted <= 0:
+        return None
+    idle = np.maximum(np.repeat(held, BINS_PER_HOUR) - demand.need, 0).reshape(-1, BINS_PER_HOUR).mean(1)
+    days = max(len(idle) // DAY_HOURS, 1)
+    daily = idle[: days * DAY_HOURS].reshape(days, -1).sum(1)
+    return float(np.minimum(daily / wanted, 1.0).mean())
+
+
+def _sensitivity(demand: Demand, tariff: Tariff, limits: Constraints, held: Ints) -> tuple[Sensitivity, ...]:
+    worlds = [(factor, 1.0, 1.0) for factor in DEMAND_FACTORS]
+    worlds += [(1.0, factor, 1.0) for factor in PRICE_FACTORS if factor != 1.0]
+    worlds += [(1.0, 1.0, factor) for factor in PRICE_FACTORS if factor != 1.0]
+    return tuple(_world(demand, tariff, limits, held, *world) for world in worlds)
+
+
+def _world(
+    demand: Demand, tariff: Tariff, limits: Constraints, held: Ints, factor: float, dedicated: float, serverless: float
+) -> Sensitivity:
+    other = demand.scaled(factor) if factor != 1.0 else demand
+    prices = tariff.scaled(dedicated=dedicated, serverless=serverless)
+    table = level_tables(other, prices).serverless_usd(prices)
+    evaluation = _Evaluation(serverless=table, tariff=prices, limits=limits)
+    constant = np.full(len(table), _capped(best_constant(table, prices), limits), dtype=np.int64)
+    nothing = evaluation.monthly(np.zeros(len(table), dtype=np.int64))
+    replanned = evaluation.monthly(constant)
+    verdict = decide(
+        hybrid_usd=replanned,
+        serverless_usd=nothing,
+        dedicated_usd=_dedicated_only(evaluation, int(other.need.max())),
+        dedicated_gpus=float(constant.mean()),
+        overflow=int(other.need.max()) > int(constant.max(initial=0)),
+        operations_usd=limits.operations_usd_per_month,
+        break_even=prices.break_even,
+    )
+    return Sensitivity(
+        demand=factor,
+        dedicated_price=dedicated,
+        serverless_price=serverless,
+        plan_usd=evaluation.monthly(held),
+        replanned_usd=replanned,
+        bound_usd=float(np.minimum(table, prices.dedicated_usd_hour).sum()) / len(table) * HOURS_PER_MONTH,
+        verdict=verdict.kind.value,
+    )
