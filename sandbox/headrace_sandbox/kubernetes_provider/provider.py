@@ -35,6 +35,7 @@ from headrace_sandbox.plugin.values import Props, has_unknown, reveal
 VERSION = "4.34.2"
 PROPAGATION = "pulumi.com/deletionPropagationPolicy"
 _PROPAGATIONS = {"foreground": "Foreground", "background": "Background", "orphan": "Orphan"}
+_REHEARSAL = "default"  # a namespace that every cluster has and that can't be deleted
 _SETTLE_S = 10.0  # a namespace or definition made a moment ago may not be served by every handler yet
 _SETTLE_PAUSE_S = 0.5
 
@@ -143,11 +144,29 @@ class KubernetesProvider(api.Provider):
             self.log(f"no dry run: {fault}", urn=request.urn, severity=Severity.WARNING)
             return as_asked
         except ApiError as refusal:
-            if self._may_pass_later(refusal, request.urn, place.namespace):
+            if not self._may_pass_later(refusal, request.urn, place.namespace):
+                raise
+            rehearsed = self._rehearse(place, body, manager) if refusal.code == http.HTTPStatus.NOT_FOUND else None
+            if rehearsed is None:
                 return as_asked
-            raise
+            live = rehearsed
         state = shape.preview_state(live, request.inputs, manager=manager, initial_api_version=gvk.api_version)
         return api.CreateResult(id="", state=state)
+
+    def _rehearse(self, place: Place, body: Object, manager: str) -> Object | None:
+        """A dry run in the namespace `default` for an object whose own namespace isn't there yet, so that the first
+        preview of a stack finds invalid fields too and shows what the server fills in. None where `default` has
+        rules or an object in the way; a refusal of the object itself is raised."""
+        elsewhere = Place(kind=place.kind, namespace=_REHEARSAL)
+        try:
+            if self.connection.client.get(place.kind, _REHEARSAL, str(body["metadata"]["name"])) is not None:
+                return None
+            live = self.connection.apply(elsewhere, body, manager=manager, dry_run=True)
+        except ApiError as refusal:
+            if refusal.code in (http.HTTPStatus.BAD_REQUEST, http.HTTPStatus.INTERNAL_SERVER_ERROR):
+                raise  # not the place but the object: fields that its schema doesn't have
+            return None
+        return {**live, "metadata": {**live["metadata"], "namespace": place.namespace}}
 
     def _may_pass_later(self, refusal: ApiError, urn: str, namespace: str | None) -> bool:
         """Whether a refusal of a dry run may be gone by the time of the update: the namespace isn't there yet, the
