@@ -84,6 +84,7 @@ def _control_plane(at: Layout, binaries: dict[str, Path]) -> list[Service]:
 
 
 def _eks(at: Layout) -> list[Service]:
+    """Both wait by themselves for whom they need, so they start beside the rest: Python's imports are the slow part."""
     ca = at.pki / "ca.crt"
     return [
         Service(
@@ -92,7 +93,6 @@ def _eks(at: Layout) -> list[Service]:
             what="EKS authentication and access policies: IAM token -> access entry -> user and groups",
             argv=commands.authenticator(at),
             ready=probes.https(at.authenticator, "/healthz", ca=ca),
-            after=("kube-apiserver",),
         ),
         Service(
             name="eks-nodes",
@@ -100,7 +100,6 @@ def _eks(at: Layout) -> list[Service]:
             what="EC2 behind managed node groups: nodes follow the groups' size, labels, taints and zones",
             argv=commands.nodes(at),
             ready=probes.http_ok(at.nodes, "/healthz"),
-            after=("kube-apiserver",),
         ),
     ]
 

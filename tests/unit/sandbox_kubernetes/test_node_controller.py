@@ -51,7 +51,7 @@ class FakeKube:
             self.evicted.append(path)
             self.objects.pop(path.removesuffix("/eviction"), None)
             return {}
-        document = json.loads(json.dumps(body))
+        document: Object = json.loads(json.dumps(body))
         document["metadata"].setdefault("creationTimestamp", BORN.isoformat())
         document.setdefault("status", {})["conditions"] = [{"type": "Ready", "status": "True"}]
         self.objects[f"{path}/{document['metadata']['name']}"] = document

@@ -14,7 +14,7 @@ _IMAGE: Final = re.compile(r"(^|/)(k8s-device-plugin|nvidia-device-plugin)(?=[:@
 """NVIDIA's device plugin under any registry, tag or digest (nvcr.io/nvidia/k8s-device-plugin; mirrors keep it)."""
 
 CHARTS: Final = frozenset({"nvidia-device-plugin", "gpu-operator"})
-"""Helm charts that bring the plugin. The Kubernetes provider of the sandbox records Helm releases and renders none, so a
+"""Helm charts that bring the plugin. The sandbox's Kubernetes provider records Helm releases and renders none, so a
 record counts for every node."""
 
 RECORD_TYPE: Final = "headrace.sandbox/helm-release-recorded.v1"
