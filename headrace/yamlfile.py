@@ -31,6 +31,7 @@ class _Loader(_BaseLoader):
     """Safe loader with YAML 1.2 core scalars (`yes`, `1:30` and dates are text) that refuses a key given twice."""
 
 
+_MERGE: Final = "tag:yaml.org,2002:merge"
 # YAML 1.2.2 section 10.3.2 (core schema). PyYAML's own table is YAML 1.1, where `no` is false and 012 is ten.
 _CORE: Final = (
     ("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), "tTfF"),
@@ -41,7 +42,7 @@ _CORE: Final = (
         "-+.0123456789",
     ),
     ("tag:yaml.org,2002:null", re.compile(r"^(?:~|null|Null|NULL|)$"), "~nN\0"),
-    ("tag:yaml.org,2002:merge", re.compile(r"^<<$"), "<"),
+    (_MERGE, re.compile(r"^<<$"), "<"),
 )
 _Loader.yaml_implicit_resolvers = {}
 for _tag, _pattern, _first in _CORE:
@@ -53,6 +54,8 @@ for _tag, _pattern, _first in _CORE:
 def _mapping(loader: Any, node: yaml.MappingNode) -> dict[Hashable, Any]:
     seen: set[Hashable] = set()
     for key_node, _ in node.value:
+        if key_node.tag == _MERGE:
+            continue
         key = loader.construct_object(key_node, deep=True)
         line = key_node.start_mark.line + 1
         if not isinstance(key, Hashable):
@@ -83,9 +86,28 @@ _Loader.add_constructor("tag:yaml.org,2002:float", _float)
 _Loader.add_constructor("tag:yaml.org,2002:int", _int)
 
 
+# No file of ours nests deeper than ten. libyaml's composer is recursive C and kills the process at some ten thousands.
+_DEEPEST: Final = 500
+_OPENING: Final = (yaml.events.SequenceStartEvent, yaml.events.MappingStartEvent)
+_CLOSING: Final = (yaml.events.SequenceEndEvent, yaml.events.MappingEndEvent)
+
+
+def _require_shallow(text: str) -> None:
+    """Refuse text that nests too deeply. Only text that could is scanned: each level takes a bracket or a column."""
+    widest = max(map(len, text.splitlines()), default=0)
+    if text.count("[") + text.count("{") + widest <= _DEEPEST:
+        return
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        depth += isinstance(event, _OPENING) - isinstance(event, _CLOSING)
+        if depth > _DEEPEST:
+            raise YamlProblem("it is nested too deeply", line=event.start_mark.line + 1 if event.start_mark else 0)
+
+
 def parse(text: str) -> object:
     """The value of a YAML text. Raises `YamlProblem` with the line."""
     try:
+        _require_shallow(text)
         return cast(object, yaml.load(text, Loader=_Loader))  # noqa: S506 - _Loader is a safe loader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark

@@ -105,7 +105,8 @@ def dotted(location: tuple[int | str, ...]) -> str:
         if isinstance(part, int):
             path += f"[{part}]"
         elif part != "[key]":
-            path += f".{part}" if path else str(part)
+            text = part if part.isprintable() and len(part) <= _SHOWN else ascii(part[:_SHOWN])
+            path += f".{text}" if path else text
     return path or "settings"
 
 

@@ -162,6 +162,21 @@ def test_random_text_is_yaml_or_a_yaml_problem(text: str) -> None:
         assert problem.reason
 
 
+def test_anchors_and_merge_keys_are_read() -> None:
+    assert parse("a: &x {b: 1, d: 2}\nc:\n  <<: *x\n  b: 3\n")["c"] == {"b": 3, "d": 2}  # type: ignore[index] # a dict
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000 + "]" * 200_000, "{a: " * 200_000, "- " * 20_000 + "x"])
+def test_text_nested_too_deeply_is_refused(text: str) -> None:
+    with pytest.raises(YamlProblem, match="it is nested too deeply"):
+        parse(text)
+
+
+def test_a_number_too_long_to_convert_is_refused() -> None:
+    with pytest.raises(YamlProblem, match="too many digits"):
+        parse("a: " + "9" * 5000)
+
+
 SCALAR_VALUES = {
     "yes": "yes",
     "on": "on",
