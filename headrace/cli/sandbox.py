@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -82,12 +83,13 @@ def _show(directory: Path, *, as_json: bool) -> None:
     from rich.table import Table
 
     table = Table(title="sandbox", title_justify="left")
-    for column in ("name", "kind", "what", "url", "pid", "memory", "state"):
-        table.add_column(column, overflow="fold", justify="right" if column in {"pid", "memory"} else "left")
+    for column in ("name", "kind", "state", "pid", "memory", "url", "what"):
+        right = column in {"pid", "memory"}
+        table.add_column(column, overflow="fold", no_wrap=column != "what", justify="right" if right else "left")
     for row in rows:
         memory = f"{row.memory_mib:.0f} MiB"
-        table.add_row(row.name, row.kind, row.what, row.url, str(row.pid), memory, row.state)
+        table.add_row(row.name, row.kind, row.state, str(row.pid), memory, row.url, row.what)
     total = sum(row.memory_mib for row in rows)
     table.add_section()
-    table.add_row("total", "", "", "", "", f"{total:.0f} MiB", "")
-    Console().print(table)
+    table.add_row("total", "", "", "", f"{total:.0f} MiB", "", "")
+    Console(width=None if sys.stdout.isatty() else 180).print(table)

@@ -71,7 +71,7 @@ def _show(result: deploy.Result) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 180)
     table = Table(title="What exists now", title_justify="left")
     for column in ("component", "resource", "id", "state", "where"):
         table.add_column(column, overflow="fold")

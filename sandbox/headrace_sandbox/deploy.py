@@ -79,6 +79,7 @@ def up(*, stack_name: str = "sandbox", directory: Path | None = None) -> Result:
     with _phase(result, "sandbox"):
         supervise.up(context, parts.all_services(context))
         environment.install_plugins(context, found)
+        prerequisites.provide(context, prerequisites.registry_secrets(_settings(project, stack_name)))
     stack = _stack(project, stack_name, context, found)
     with _phase(result, "deploy"):
         stack.ensure()

@@ -53,7 +53,8 @@ class Progress:
             self.operations.clear()
             self.doing.clear()
         elif (step := event.get("resourcePreEvent")) is not None:
-            self.doing[step["metadata"]["urn"]] = now
+            if (step["metadata"].get("new") or step["metadata"].get("old") or {}).get("custom"):
+                self.doing[step["metadata"]["urn"]] = now  # a component only waits for its children
         elif (step := event.get("resOutputsEvent")) is not None:
             self.doing.pop(step["metadata"]["urn"], None)
             self.operations[step["metadata"]["urn"]] = step["metadata"]["op"]

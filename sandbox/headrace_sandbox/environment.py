@@ -48,6 +48,11 @@ def tool_environment(found: engine.Engine) -> dict[str, str]:
     }
 
 
+def sandbox_credentials() -> dict[str, str]:
+    """Credentials for a boto3 session that works in the sandbox."""
+    return {"aws_access_key_id": _AWS_KEY, "aws_secret_access_key": _SANDBOX_CREDENTIAL}
+
+
 def engine_environment(
     context: SandboxContext, *, found: engine.Engine | None = None, region: str | None = None
 ) -> dict[str, str]:
