@@ -22,6 +22,7 @@ from headrace_sandbox import (
     environment,
     gobuild,
     parts,
+    prerequisites,
     stack_config,
     supervise,
 )

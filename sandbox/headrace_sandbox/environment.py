@@ -48,9 +48,9 @@ def tool_environment(found: engine.Engine) -> dict[str, str]:
     }
 
 
-def sandbox_credentials() -> dict[str, str]:
-    """Credentials for a boto3 session that works in the sandbox."""
-    return {"aws_access_key_id": _AWS_KEY, "aws_secret_access_key": _SANDBOX_CREDENTIAL}
+def sandbox_credentials() -> tuple[str, str]:
+    """Access key and secret key of a boto3 session that works in the sandbox."""
+    return _AWS_KEY, _SANDBOX_CREDENTIAL
 
 
 def engine_environment(

@@ -42,7 +42,8 @@ def provide(context: SandboxContext, secrets: Iterable[tuple[str, str]]) -> None
         return
     import boto3  # half a second that a stack without such credentials need not pay
 
-    session = boto3.Session(**sandbox_credentials())
+    key, secret = sandbox_credentials()
+    session = boto3.Session(aws_access_key_id=key, aws_secret_access_key=secret)
     url = supervise.endpoints(context.directory)["aws"]
     for region, name in wanted:
         client = session.client("secretsmanager", region_name=region, endpoint_url=url)
