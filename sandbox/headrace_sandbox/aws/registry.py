@@ -230,8 +230,8 @@ async def put_image(world: World, call: Call) -> Doc:
         held = [image["imageDigest"] for image in (images or {}).get("imageDetails", [])]
         if held and held != [digest] and repository.get("imageTagMutability") == "IMMUTABLE":
             message = (
-                f"The image tag '{tag}' already exists in the '{name}' repository and cannot be overwritten because the "
-                "tag is immutable."
+                f"The image tag '{tag}' already exists in the '{name}' repository and cannot be overwritten "
+                "because the tag is immutable."
             )
             raise AwsError("ImageTagAlreadyExistsException", message)
     return await world.moto("ecr", "PutImage", region, {**params, "imageDigest": digest})
