@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -18,9 +18,8 @@ from headrace.settings.suggest import did_you_mean
 from headrace.settings.tree import Settings
 
 
-def unknown(path: str, value: object, what: str, known: dict[str, object]) -> Problem:
-    """A reference to something that the settings do not define."""
-    section, word = what.split(":", 1)
+def unknown(path: str, value: object, section: str, word: str, known: Collection[str]) -> Problem:
+    """A reference to something that `section` of the settings does not define."""
     return Problem(
         path=path,
         value=value,
@@ -35,9 +34,7 @@ def workloads_name_their_release(settings: Settings) -> Iterator[Problem]:
     for name, workload in settings.workloads.items():
         release = settings.releases.get(workload.release)
         if release is None:
-            yield unknown(
-                f"workloads.{name}.release", workload.release, "releases:model release", dict(settings.releases)
-            )
+            yield unknown(f"workloads.{name}.release", workload.release, "releases", "model release", settings.releases)
         elif workload.context_tokens > release.max_context_tokens:
             yield Problem(
                 path=f"workloads.{name}.contextTokens",
@@ -89,7 +86,7 @@ def pools_name_what_exists(settings: Settings) -> Iterator[Problem]:
     for name, pool in settings.dedicated_pools.items():
         path = f"dedicatedPools.{name}"
         if pool.workload not in settings.workloads:
-            yield unknown(f"{path}.workload", pool.workload, "workloads:workload", dict(settings.workloads))
+            yield unknown(f"{path}.workload", pool.workload, "workloads", "workload", settings.workloads)
         if pool.instance_type not in catalog.instance_types():
             yield Problem(
                 path=f"{path}.instanceType",
@@ -109,7 +106,7 @@ def pools_name_what_exists(settings: Settings) -> Iterator[Problem]:
                 next_step="rename one of the two",
             )
         if serverless.workload not in settings.workloads:
-            yield unknown(f"{path}.workload", serverless.workload, "workloads:workload", dict(settings.workloads))
+            yield unknown(f"{path}.workload", serverless.workload, "workloads", "workload", settings.workloads)
         wanted = [(f"{path}.gpu", serverless.gpu)]
         wanted += [(f"{path}.gpuFallbacks[{index}]", gpu) for index, gpu in enumerate(serverless.gpu_fallbacks)]
         for gpu_path, gpu in wanted:

@@ -17,16 +17,17 @@ def router_names_what_exists(settings: Settings) -> Iterator[Problem]:
             yield unknown(
                 f"router.poolSpendCeilingsUsdPerHour.{pool}",
                 pool,
-                "serverlessPools:serverless pool",
-                dict(settings.serverless_pools),
+                "serverlessPools",
+                "serverless pool",
+                settings.serverless_pools,
             )
     for workload, shares in router.canary_percent.items():
         path = f"router.canaryPercent.{workload}"
         if workload not in settings.workloads:
-            yield unknown(path, workload, "workloads:workload", dict(settings.workloads))
+            yield unknown(path, workload, "workloads", "workload", settings.workloads)
         for release in shares:
             if release not in settings.releases:
-                yield unknown(f"{path}.{release}", release, "releases:model release", dict(settings.releases))
+                yield unknown(f"{path}.{release}", release, "releases", "model release", settings.releases)
         if sum(shares.values()) > 100:
             yield Problem(
                 path=path,
