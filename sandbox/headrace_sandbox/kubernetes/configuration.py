@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -191,6 +192,15 @@ def prepare(layout: Layout, *, now: datetime.datetime) -> None:
     _write(layout.home / "encryption.json", encryption((layout.pki / "encryption.key").read_bytes()))
     _write(layout.home / "audit-policy.json", audit_policy())
     _write(layout.description, {"url": layout.api_url, "ca_pem_path": str(layout.pki / "ca.crt")})
+
+
+def know_credentials(layout: Layout, credentials: Mapping[str, str]) -> None:
+    """Let the authenticator check tokens of these `{access key id: secret}`: that tells clusters apart which share the
+    API server. Keys that are there already stay; the file is not secret from whoever owns the sandbox."""
+    known: dict[str, str] = {}
+    if layout.aws_credentials.is_file():
+        known = json.loads(layout.aws_credentials.read_text(encoding="utf-8"))
+    _write(layout.aws_credentials, {**credentials, **known})
 
 
 def _write(path: Path, document: Document) -> None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from headrace_sandbox import gobuild
+from headrace_sandbox import environment, gobuild
 from headrace_sandbox.kubernetes import commands, configuration, probes
 from headrace_sandbox.kubernetes.layout import KUBERNETES_VERSION, Layout, layout
 from headrace_sandbox.service import Kind, SandboxContext, Service
@@ -21,6 +21,7 @@ def services(context: SandboxContext) -> list[Service]:
     binaries = {module: gobuild.build(module) for module in BINARIES}
     at = layout(context)
     configuration.prepare(at, now=datetime.datetime.now(datetime.UTC))
+    configuration.know_credentials(at, dict([environment.sandbox_credentials()]))
     install_aws_shim(context.bin)
     return [*_control_plane(at, binaries), *_eks(at)]
 

@@ -177,6 +177,25 @@ def test_without_the_plugin_no_gpu_is_left_to_give(plane: Plane, plugin: str) ->
     eventually(lambda: all(gpus(node) == "8" for node in nodes(plane)), "the GPUs to come back")
 
 
+def test_a_new_release_rolls_through_the_nodes(plane: Plane, eks: Any, plugin: str) -> None:
+    before = {node["metadata"]["uid"] for node in nodes(plane)}
+    eks.update_nodegroup_version(clusterName="nodes", nodegroupName="floor", releaseVersion="1.36.1-20261101")
+    least = len(before)
+
+    def rolled() -> bool:
+        nonlocal least
+        found = nodes(plane)
+        least = min(least, sum("unschedulable" not in node["spec"] for node in found))
+        return len(found) == 2 and not before & {node["metadata"]["uid"] for node in found}
+
+    eventually(rolled, "new nodes only")
+    assert least == 2, "there were never fewer nodes in service than wanted"
+    assert {node["status"]["nodeInfo"]["osImage"] for node in nodes(plane)} == {
+        "AL2023_x86_64_NVIDIA 1.36.1-20261101 (simulated)"
+    }
+    eventually(lambda: all(gpus(node) == "8" for node in nodes(plane)), "the plugin on the new nodes")
+
+
 def test_an_unknown_instance_type_shows_in_the_groups_health_and_harms_no_other(plane: Plane, eks: Any) -> None:
     groups = f"http://127.0.0.1:{plane.at.nodes}/status"
     template = plane.aws("ec2").create_launch_template(

@@ -107,6 +107,13 @@ def test_the_description_for_the_aws_stand_in_names_server_and_authority(at: Lay
     assert described == {"url": at.api_url, "ca_pem_path": str(at.pki / "ca.crt")}
 
 
+def test_known_credentials_are_added_to_and_never_taken(at: Layout) -> None:
+    configuration.know_credentials(at, {"AKIA1": "one"})
+    at.aws_credentials.write_text(json.dumps({"AKIA1": "one", "AKIA2": "a test's own"}), encoding="utf-8")
+    configuration.know_credentials(at, {"AKIA1": "one", "AKIA3": "three"})
+    assert set(json.loads(at.aws_credentials.read_text(encoding="utf-8"))) == {"AKIA1", "AKIA2", "AKIA3"}
+
+
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     path = tmp_path / "new" / "file"
     write_private(path, "one")
