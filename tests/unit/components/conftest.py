@@ -1,32 +1,29 @@
-"""Components without an engine."""
+"""Components without an engine. What several tests only look at is run once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from typing import cast
 
-import pulumi
 import pytest
 
-from tests.unit.components.recording import Engine, Run
+from headrace_components import HybridPlatform, PrivateNetwork, PrivateNetworkArgs
+from tests.unit.components.recording import PLACE, ZONES, Engine, record, stack_settings
 
 
-@pytest.fixture
-def engine() -> Iterator[Engine]:
-    """A fresh recording engine."""
-    mocks = Engine()
-    pulumi.runtime.set_mocks(mocks, project="inference", stack="test", preview=False)
-    yield mocks
+@pytest.fixture(scope="session")
+def default_network() -> Engine:
+    """A network with every default."""
+    args = {"place": PLACE, "cidr": "10.0.0.0/16", "zones": ZONES}
+    return record(lambda: PrivateNetwork("net", cast("PrivateNetworkArgs", args)) and None)
 
 
-@pytest.fixture
-def run(engine: Engine) -> Run:
-    """Runs a program to its end: absence may be asserted only when every registration has been drained."""
+@pytest.fixture(scope="session")
+def sandbox_stack() -> Engine:
+    """The whole platform of the stack `sandbox`."""
+    return record(lambda: HybridPlatform("platform", {"settings": stack_settings("sandbox")}) and None)
 
-    def run_program(program: Callable[[], Any]) -> Any:
-        made: list[Any] = []
-        test = pulumi.runtime.test(lambda: made.append(program()))
-        test()
-        return made[0]
 
-    return run_program
+@pytest.fixture(scope="session")
+def production_stack() -> Engine:
+    """The whole platform of the stack `prod-us`: reserved capacity, EFA."""
+    return record(lambda: HybridPlatform("platform", {"settings": stack_settings("prod-us")}) and None)

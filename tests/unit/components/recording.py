@@ -14,6 +14,8 @@ from headrace.settings.load import read_stack_file
 
 STACKS = Path(__file__).resolve().parents[3] / "stacks"
 ACCOUNT = "123456789012"
+PLACE = {"organization": "acme", "environment": "test", "stage": "development", "region": "eu-central-1"}
+ZONES = ["eu-central-1a", "eu-central-1b"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +80,6 @@ _COMPUTED: Mapping[str, dict[str, Any]] = {
 }
 
 
-Run = Callable[[Callable[[], Any]], Any]
-
-
 def stack_settings(environment: str) -> dict[str, Any]:
     """The settings of one of the project's stacks as a plain mapping."""
     return read_stack_file(STACKS / f"Pulumi.{environment}.yaml")
@@ -89,3 +88,12 @@ def stack_settings(environment: str) -> dict[str, Any]:
 def value(output: pulumi.Output[Any]) -> Any:
     """What an output came to."""
     return asyncio.get_event_loop().run_until_complete(output.future())
+
+
+def record(program: Callable[[], Any], engine: Engine | None = None) -> Engine:
+    """Runs a program to its end with a fresh engine: absence may be asserted only when every registration has been
+    drained."""
+    engine = engine or Engine()
+    pulumi.runtime.set_mocks(engine, project="inference", stack="test", preview=False)
+    pulumi.runtime.test(program)()
+    return engine

@@ -11,62 +11,56 @@ from headrace.catalog import load
 from headrace.errors import Refused
 from headrace.rules.facts import NetworkFacts, facts_from_props
 from headrace_components import PrivateNetwork, PrivateNetworkArgs
-from tests.unit.components.recording import Engine, Run
-
-PLACE = {"organization": "acme", "environment": "test", "stage": "development", "region": "eu-central-1"}
-ZONES = ["eu-central-1a", "eu-central-1b"]
+from tests.unit.components.recording import PLACE, ZONES, Engine, record
 
 
-def network(**more: Any) -> PrivateNetwork:
+def network(**more: Any) -> None:
     args = {"place": PLACE, "cidr": "10.0.0.0/16", "zones": ZONES, **more}
-    return PrivateNetwork("net", cast("PrivateNetworkArgs", args))
+    PrivateNetwork("net", cast("PrivateNetworkArgs", args))
 
 
 def tables_with_a_default_route(engine: Engine) -> set[str]:
     return {route.inputs["routeTableId"] for route in engine.of("aws:ec2/route:Route")}
 
 
-def test_private_and_intra_subnets_have_no_route_to_the_internet(engine: Engine, run: Run) -> None:
-    run(network)
-    with_route = tables_with_a_default_route(engine)
+def test_private_and_intra_subnets_have_no_route_to_the_internet(default_network: Engine) -> None:
+    with_route = tables_with_a_default_route(default_network)
     assert with_route, "the router's egress must exist for its absence elsewhere to mean something"
-    for association in engine.of("aws:ec2/routeTableAssociation:RouteTableAssociation"):
+    for association in default_network.of("aws:ec2/routeTableAssociation:RouteTableAssociation"):
         if "-private-" in association.name or "-intra-" in association.name:
             assert association.inputs["routeTableId"] not in with_route, f"{association.name} has a way out"
 
 
-def test_without_egress_nothing_leads_to_the_internet(engine: Engine, run: Run) -> None:
-    run(lambda: network(egress="none"))
+def test_without_egress_nothing_leads_to_the_internet() -> None:
+    engine = record(lambda: network(egress="none"))
     for kind in ("route:Route", "internetGateway:InternetGateway", "natGateway:NatGateway", "eip:Eip"):
         assert not engine.of(f"aws:ec2/{kind}"), f"egress none must not create {kind}"
     assert not [subnet for subnet in engine.of("aws:ec2/subnet:Subnet") if "edge" in subnet.name]
 
 
-def test_each_zone_has_a_nat_gateway_of_its_own_and_its_router_uses_that_one(engine: Engine, run: Run) -> None:
-    run(network)
-    assert len(engine.of("aws:ec2/natGateway:NatGateway")) == len(ZONES), "a shared gateway is a shared failure"
+def test_each_zone_has_a_nat_gateway_of_its_own_and_its_router_uses_that_one(default_network: Engine) -> None:
+    assert len(default_network.of("aws:ec2/natGateway:NatGateway")) == len(ZONES), (
+        "a shared gateway is a shared failure"
+    )
     for letter in "ab":
-        route = engine.one("aws:ec2/route:Route", f"net-edge-{letter}-router")
+        route = default_network.one("aws:ec2/route:Route", f"net-edge-{letter}-router")
         assert route.inputs["natGatewayId"] == f"net-edge-{letter}-id"
         assert route.inputs["routeTableId"] == f"net-router-{letter}-id"
 
 
-def test_every_subnet_has_a_route_table_of_its_own(engine: Engine, run: Run) -> None:
-    run(network)
-    associations = engine.of("aws:ec2/routeTableAssociation:RouteTableAssociation")
+def test_every_subnet_has_a_route_table_of_its_own(default_network: Engine) -> None:
+    associations = default_network.of("aws:ec2/routeTableAssociation:RouteTableAssociation")
     subnets = {one.inputs["subnetId"] for one in associations}
     tables = {one.inputs["routeTableId"] for one in associations}
-    assert len(subnets) == len(tables) == len(engine.of("aws:ec2/subnet:Subnet"))
+    assert len(subnets) == len(tables) == len(default_network.of("aws:ec2/subnet:Subnet"))
 
 
-def test_no_subnet_gives_public_addresses(engine: Engine, run: Run) -> None:
-    run(network)
-    assert {subnet.inputs["mapPublicIpOnLaunch"] for subnet in engine.of("aws:ec2/subnet:Subnet")} == {False}
+def test_no_subnet_gives_public_addresses(default_network: Engine) -> None:
+    assert {subnet.inputs["mapPublicIpOnLaunch"] for subnet in default_network.of("aws:ec2/subnet:Subnet")} == {False}
 
 
-def test_every_endpoint_of_the_catalogue_exists_and_has_a_policy(engine: Engine, run: Run) -> None:
-    run(network)
-    endpoints = engine.of("aws:ec2/vpcEndpoint:VpcEndpoint")
+def test_every_endpoint_of_the_catalogue_exists_and_has_a_policy(default_network: Engine) -> None:
+    endpoints = default_network.of("aws:ec2/vpcEndpoint:VpcEndpoint")
     assert {one.inputs["serviceName"] for one in endpoints} == {
         f"com.amazonaws.eu-central-1.{row.service}" for row in load.vpc_endpoints().values()
     }
@@ -76,9 +70,8 @@ def test_every_endpoint_of_the_catalogue_exists_and_has_a_policy(engine: Engine,
         assert own == {"aws:PrincipalAccount": "123456789012"}, "foreign credentials must not leave through an endpoint"
 
 
-def test_the_s3_gateway_is_on_every_private_and_router_route_table(engine: Engine, run: Run) -> None:
-    run(network)
-    gateway = engine.one("aws:ec2/vpcEndpoint:VpcEndpoint", "net-s3")
+def test_the_s3_gateway_is_on_every_private_and_router_route_table(default_network: Engine) -> None:
+    gateway = default_network.one("aws:ec2/vpcEndpoint:VpcEndpoint", "net-s3")
     assert sorted(gateway.inputs["routeTableIds"]) == [
         "net-private-a-id",
         "net-private-b-id",
@@ -87,39 +80,42 @@ def test_the_s3_gateway_is_on_every_private_and_router_route_table(engine: Engin
     ]
 
 
-def test_the_endpoints_admit_https_from_our_subnets_and_nothing_else(engine: Engine, run: Run) -> None:
-    run(network)
-    rules = engine.of("aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule")
+def test_the_endpoints_admit_https_from_our_subnets_and_nothing_else(default_network: Engine) -> None:
+    rules = default_network.of("aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule")
     assert {(rule.inputs["fromPort"], rule.inputs["toPort"], rule.inputs["ipProtocol"]) for rule in rules} == {
         (443, 443, "tcp")
     }
-    ours = {subnet.inputs["cidrBlock"] for subnet in engine.of("aws:ec2/subnet:Subnet") if "-edge-" not in subnet.name}
+    ours = {
+        subnet.inputs["cidrBlock"]
+        for subnet in default_network.of("aws:ec2/subnet:Subnet")
+        if "-edge-" not in subnet.name
+    }
     assert {rule.inputs["cidrIpv4"] for rule in rules} == ours
 
 
-def test_the_default_security_group_is_emptied(engine: Engine, run: Run) -> None:
-    run(network)
-    group = engine.one("aws:ec2/defaultSecurityGroup:DefaultSecurityGroup")
+def test_the_default_security_group_is_emptied(default_network: Engine) -> None:
+    group = default_network.one("aws:ec2/defaultSecurityGroup:DefaultSecurityGroup")
     assert not group.inputs.get("ingress")
     assert not group.inputs.get("egress")
 
 
-def test_flow_logs_record_all_traffic_into_an_encrypted_group_with_a_retention(engine: Engine, run: Run) -> None:
-    run(lambda: network(flow_log_retention_days=90))
+def test_flow_logs_record_all_traffic_into_an_encrypted_group_with_a_retention() -> None:
+    engine = record(lambda: network(flow_log_retention_days=90))
     assert engine.one("aws:ec2/flowLog:FlowLog").inputs["trafficType"] == "ALL"
     group = engine.one("aws:cloudwatch/logGroup:LogGroup")
     assert group.inputs["retentionInDays"] == 90
     assert group.inputs["kmsKeyId"], "the log group must be encrypted with a key of ours"
 
 
-def test_a_retention_that_cloudwatch_does_not_know_is_refused(engine: Engine, run: Run) -> None:
+def test_a_retention_that_cloudwatch_does_not_know_is_refused() -> None:
     with pytest.raises(Refused, match=r"logRetentionDays is 100: must be one of 1, 3, 5"):
-        run(lambda: network(flow_log_retention_days=100))
+        record(lambda: network(flow_log_retention_days=100))
 
 
-def test_a_zone_of_another_region_is_refused_before_anything_is_created(engine: Engine, run: Run) -> None:
+def test_a_zone_of_another_region_is_refused_before_anything_is_created() -> None:
+    engine = Engine()
     with pytest.raises(Refused, match="must be a zone of eu-central-1"):
-        run(lambda: network(zones=["us-east-1a", "us-east-1b"]))
+        record(lambda: network(zones=["us-east-1a", "us-east-1b"]), engine)
     assert not engine.resources
 
 
@@ -131,10 +127,11 @@ ADOPTED = {
 }
 
 
-def test_an_adopted_vpc_is_used_and_nothing_is_created_in_it(engine: Engine, run: Run) -> None:
-    made = run(lambda: network(adopt=ADOPTED))
+def test_an_adopted_vpc_is_used_and_nothing_is_created_in_it() -> None:
+    engine = record(lambda: network(adopt=ADOPTED))
     assert [one.type for one in engine.resources] == ["headrace:index:PrivateNetwork"]
-    assert made.private_by_zone == ADOPTED["private_subnet_ids"]
+    facts = engine.resources[0].inputs["facts"]
+    assert facts["adoptedPrivateSubnetIds"] == ["subnet-pa", "subnet-pb"]
 
 
 @pytest.mark.parametrize(
@@ -142,23 +139,24 @@ def test_an_adopted_vpc_is_used_and_nothing_is_created_in_it(engine: Engine, run
     [{"gatewayId": "igw-1", "natGatewayId": ""}, {"gatewayId": "", "natGatewayId": "nat-1"}],
     ids=["internet gateway", "nat gateway"],
 )
-def test_an_adopted_private_subnet_with_a_way_out_is_refused(engine: Engine, run: Run, route: dict[str, str]) -> None:
+def test_an_adopted_private_subnet_with_a_way_out_is_refused(route: dict[str, str]) -> None:
     empty = ("egressOnlyGatewayId", "ipv6CidrBlock", "carrierGatewayId", "coreNetworkArn", "destinationPrefixListId")
     blank = (*empty, "instanceId", "localGatewayId", "networkInterfaceId", "transitGatewayId", "vpcEndpointId")
     full = dict.fromkeys((*blank, "vpcPeeringConnectionId", "odbNetworkArn"), "")
+    engine = Engine()
     engine.routes["subnet-pb"] = [{**full, "cidrBlock": "0.0.0.0/0", **route}]
     with pytest.raises(Refused, match=r"privateSubnetIds\.eu-central-1b is 'subnet-pb': must have no route"):
-        run(lambda: network(adopt=ADOPTED))
+        record(lambda: network(adopt=ADOPTED), engine)
 
 
-def test_an_adopted_vpc_that_misses_a_zone_is_refused(engine: Engine, run: Run) -> None:
+def test_an_adopted_vpc_that_misses_a_zone_is_refused() -> None:
     partial = {**ADOPTED, "intra_subnet_ids": {"eu-central-1a": "subnet-ia"}}
     with pytest.raises(Refused, match=r"adopt\.intraSubnetIds.*missing: eu-central-1b"):
-        run(lambda: network(adopt=partial))
+        record(lambda: network(adopt=partial))
 
 
-def test_facts_are_plain_and_say_what_the_settings_say(engine: Engine, run: Run) -> None:
-    run(lambda: network(egress="none", flow_log_retention_days=30))
+def test_facts_are_plain_and_say_what_the_settings_say() -> None:
+    engine = record(lambda: network(egress="none", flow_log_retention_days=30))
     props = engine.one("headrace:index:PrivateNetwork").inputs["facts"]
     assert json.loads(json.dumps(props)) == props, "facts must survive JSON unchanged"
     facts = facts_from_props(props)
