@@ -37,7 +37,7 @@ def changes(
                 found[(name,)] = Change(kind=Kind.DELETE, replace=name in spec.replace)
         elif not same(spec, decl.inputs[name], name, new, old, old_inputs.get(name)):
             kind = Kind.ADD if old is None else Kind.UPDATE
-            found[(name,)] = Change(kind=kind, replace=_replaces(spec, name, old, new))
+            found[(name,)] = Change(kind=kind, replace=_replaces(spec, decl, name, old, new))
     if spec.tags is not None:
         found.update(_tag_changes(old_state.get("tags"), inputs.get("tags"), "tags"))
         if not any(path[0] == "tags" for path in found):
@@ -46,8 +46,10 @@ def changes(
     return found
 
 
-def _replaces(spec: ResourceType, name: str, old: Any, new: Any) -> bool:
+def _replaces(spec: ResourceType, decl: Declaration, name: str, old: Any, new: Any) -> bool:
     if name in spec.replace_when:
+        if str(decl.inputs[name]).startswith("#"):  # the table's functions may count on objects
+            old, new = (value if isinstance(value, Mapping) else {} for value in (old, new))
         return has_unknown(new) or spec.replace_when[name](old, new)
     return name in spec.replace or name == "region"
 

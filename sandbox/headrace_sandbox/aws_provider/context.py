@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 import botocore.config
 import botocore.session
-import jmespath
 from botocore import xform_name
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 from botocore.model import OperationModel, ServiceModel, StructureShape
 
+from headrace_sandbox.aws_provider.query import search
 from headrace_sandbox.plugin.provider import ProviderError
 
 T = TypeVar("T")
@@ -69,7 +69,7 @@ class Aws:
                 client = self._clients.get(key)
                 if client is None:
                     client = self._clients[key] = self._session.create_client(
-                        service,  # type: ignore[call-overload]  # the stubs know literal names only
+                        service,
                         region_name=region,
                         config=botocore.config.Config(
                             retries={"mode": "standard", "max_attempts": self.config.max_retries},
@@ -174,7 +174,7 @@ class Context:
             else iter([getattr(client, name)(**params)])
         )
         for answer in answers:
-            yield from jmespath.search(at, answer) or []
+            yield from search(at, answer) or []
 
     def poll(self, look: Callable[[], T | None], *, timeout_s: float, what: str) -> T:
         """The first result of `look` that isn't None. Raises TimeoutError, or InterruptedError when told to stop."""

@@ -8,7 +8,6 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import jmespath
 from botocore.exceptions import ClientError
 from botocore.model import StructureShape
 
@@ -16,6 +15,7 @@ from headrace_sandbox.aws_provider import requests
 from headrace_sandbox.aws_provider.context import Context, matches
 from headrace_sandbox.aws_provider.documents import same_document
 from headrace_sandbox.aws_provider.mapping import find_member, from_api, lookup, pairs_to_map
+from headrace_sandbox.aws_provider.query import search
 from headrace_sandbox.aws_provider.sdk import Declaration
 from headrace_sandbox.aws_provider.spec import ResourceType, State, Update
 from headrace_sandbox.aws_provider.tagging import change_tags, own_tags, read_tags
@@ -90,7 +90,7 @@ def _make(ctx: Context, spec: ResourceType, inputs: State) -> State:
     if call.finish is not None:
         call.finish(params, inputs, inputs)
     answer = _send_once(ctx, spec, call.op, shape, params)
-    made = {name: jmespath.search(path, answer) for name, path in spec.created.items()}
+    made = {name: search(path, answer) for name, path in spec.created.items()}
     if any(value is None for value in made.values()):
         # Some operations answer success with a list of what they did not do.
         raise ProviderError(f"{call.op}: {json.dumps(answer.get('Unsuccessful', answer), default=str)}")
@@ -107,7 +107,7 @@ def _send_once(ctx: Context, spec: ResourceType, op: str, shape: StructureShape,
     for attempt in range(8):
         token = hashlib.sha256(f"{attempt} {text}".encode()).hexdigest()[:36]
         answer = ctx.call(op, {**params, member: token})
-        found = {name: jmespath.search(path, answer) for name, path in spec.created.items()}
+        found = {name: search(path, answer) for name, path in spec.created.items()}
         if spec.read is None or not spec.read.gone or describe(ctx, spec, {**found}) is not None:
             break
         if not _is_gone(ctx, spec, found):
@@ -138,10 +138,10 @@ def describe(ctx: Context, spec: ResourceType, state: State, *, dead: bool = Fal
         if matches(error, read.missing):
             return None
         raise
-    resource = jmespath.search(read.at, answer) if read.at else answer
+    resource = search(read.at, answer) if read.at else answer
     if not resource:
         return None
-    if read.status and not dead and str(jmespath.search(read.status, resource)) in read.gone:
+    if read.status and not dead and str(search(read.status, resource)) in read.gone:
         return None
     return dict(resource)
 
@@ -169,7 +169,7 @@ def to_state(ctx: Context, spec: ResourceType, decl: Declaration, resource: Mapp
         if name in ("tags", "tagsAll", "region"):
             continue
         if name in spec.outputs:
-            value = jmespath.search(spec.outputs[name], resource)
+            value = search(spec.outputs[name], resource)
         else:
             value = lookup(resource, spec.rename.get(name, ""), name)
         if value is not None:
@@ -221,10 +221,10 @@ def wait_ready(ctx: Context, spec: ResourceType, decl: Declaration, state: State
         resource = describe(ctx, spec, state)
         if resource is None:
             return None
-        status = str(jmespath.search(ready.status, resource)) if ready else ""
+        status = str(search(ready.status, resource)) if ready else ""
         if ready and status not in ready.good:
             if status in ready.bad:
-                why = jmespath.search(ready.reason, resource) if ready.reason else None
+                why = search(ready.reason, resource) if ready.reason else None
                 known = to_state(ctx, spec, decl, resource, state)
                 raise NotReady(known, f"it is {status}{f': {json.dumps(why, default=str)}' if why else ''}")
             latest["__status"] = status
@@ -309,7 +309,7 @@ def _settle(ctx: Context, spec: ResourceType, state: State) -> None:
 
     def look() -> bool | None:
         resource = describe(ctx, spec, state)
-        status = str(jmespath.search(ready.status, resource)) if resource else ""
+        status = str(search(ready.status, resource)) if resource else ""
         return True if status in ready.good or status in ready.bad else None
 
     ctx.poll(look, timeout_s=ready.timeout_s, what="the update is not through")

@@ -103,7 +103,7 @@ def _structure(
 
 def put(
     params: dict[str, Any],
-    shape: StructureShape,
+    shape: Shape,
     target: str,
     value: Any,
     path: str,
@@ -113,7 +113,7 @@ def put(
 ) -> None:
     """Sets the member at the dotted path `target` of `params` (described by `shape`) to `value`."""
     head, _, rest = target.partition(".")
-    if head not in shape.members:
+    if not isinstance(shape, StructureShape) or head not in shape.members:
         raise NoMember(path, shape.name)
     member = shape.members[head]
     if rest:
@@ -205,7 +205,7 @@ def pairs_to_map(pairs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 def map_to_pairs(tags: Mapping[str, str], shape: ListShape) -> list[dict[str, str]]:
     """The reverse, with the member names of `shape`."""
-    members = list(shape.member.members)
+    members = list(getattr(shape.member, "members", ()))
     key = next(m for m in members if m.lower().endswith("key"))
     value = next(m for m in members if m.lower().endswith("value"))
     return [{key: k, value: v} for k, v in tags.items()]

@@ -101,7 +101,7 @@ class Name:
 
 
 Hook: TypeAlias = "Callable[[Context, State], Any]"
-UpdateHook: TypeAlias = "Callable[[Context, State, State, frozenset[str]], None]"
+UpdateHook: TypeAlias = "Callable[[Context, State, State, frozenset[str]], object]"
 
 
 @dataclass(frozen=True, kw_only=True)

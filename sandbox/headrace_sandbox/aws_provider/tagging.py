@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import jmespath
-
 from headrace_sandbox.aws_provider import requests
 from headrace_sandbox.aws_provider.mapping import pairs_to_map
+from headrace_sandbox.aws_provider.query import search
 from headrace_sandbox.aws_provider.spec import ResourceType
 from headrace_sandbox.aws_provider.values import fill
 from headrace_sandbox.plugin.values import Unknown
@@ -40,9 +39,9 @@ def read_tags(
         return {}
     if tags.list is not None:
         answer = ctx.call(tags.list.op, fill(tags.list.args, values))
-        found = jmespath.search(tags.list.at, answer)
+        found = search(tags.list.at, answer)
     elif tags.read:
-        found = jmespath.search(tags.read, dict(resource))
+        found = search(tags.read, dict(resource))
     else:
         found = next((resource[m] for m in _MEMBERS if resource.get(m)), None)
     plain = pairs_to_map(found) if isinstance(found, list) else dict(found or {})

@@ -1,4 +1,4 @@
-"""Drives the provider as the engine does, without the engine: check, preview, create, refresh, import, update, delete."""
+"""Drives the provider as the engine does, without the engine: check, create, refresh, import, update, delete."""
 
 from __future__ import annotations
 

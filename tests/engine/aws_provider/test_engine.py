@@ -32,7 +32,8 @@ rules.SecurityGroupIngressRule("https", security_group_id=group.id, ip_protocol=
                                cidr_ipv4=cidr)
 rules.SecurityGroupEgressRule("all", security_group_id=group.id, ip_protocol="-1", cidr_ipv4="0.0.0.0/0")
 trust = json.dumps({"Version": "2012-10-17", "Statement": [
-    {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": ["eks.amazonaws.com", "ec2.amazonaws.com"]}}
+    {"Effect": "Allow", "Action": "sts:AssumeRole",
+     "Principal": {"Service": ["eks.amazonaws.com", "ec2.amazonaws.com"]}}
 ]})
 role = iam.Role("role", assume_role_policy=trust)
 bucket = s3.Bucket("models", force_destroy=True)

@@ -269,7 +269,7 @@ _GROUP_TAG = ResourceType(
     service="autoscaling",
     on_create=_put_group_tag,
     on_read=_find_group_tag,
-    on_update=lambda ctx, old, inputs, _changed: _put_group_tag(ctx, {**old, **inputs}) and None,
+    on_update=lambda ctx, old, inputs, _changed: _put_group_tag(ctx, {**old, **inputs}),
     on_delete=lambda ctx, state: ctx.call("DeleteTags", _tag_rows(state)),
     replace=words("autoscalingGroupName"),
     replace_when={"tag": lambda old, new: (old or {}).get("key") != new.get("key")},

@@ -161,7 +161,7 @@ _SCANNING = ResourceType(
     service="ecr",
     on_create=_put_scanning,
     on_read=_find_scanning,
-    on_update=lambda ctx, _old, inputs, _changed: _put_scanning(ctx, inputs) and None,
+    on_update=lambda ctx, _old, inputs, _changed: _put_scanning(ctx, inputs),
     # The registry always has a configuration: deleting goes back to the one it was born with.
     delete=Call(op="PutRegistryScanningConfiguration", args={"scanType": "BASIC", "rules": []}),
     id="{registryId}",

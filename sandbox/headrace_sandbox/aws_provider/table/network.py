@@ -321,13 +321,13 @@ def _table_made(ctx: Context, state: State) -> None:
 
 
 def _table_changed(ctx: Context, old: State, inputs: State, _changed: frozenset[str]) -> None:
-    def by_destination(routes: Iterable[Mapping[str, Any]]) -> dict[tuple[str, ...], dict[str, str]]:
-        return {tuple(sorted(_members(r, _INLINE_DESTINATIONS).items())): _route_members(r) for r in routes}  # type: ignore[misc]
+    def by_destination(routes: Iterable[Mapping[str, Any]]) -> dict[tuple[tuple[str, str], ...], dict[str, str]]:
+        return {tuple(sorted(_members(r, _INLINE_DESTINATIONS).items())): _route_members(r) for r in routes}
 
     before, after = by_destination(old.get("routes") or []), by_destination(inputs.get("routes") or [])
     table = {"RouteTableId": old["id"]}
     for destination in before.keys() - after.keys():
-        ctx.call("DeleteRoute", {**table, **dict(destination)})  # type: ignore[arg-type]
+        ctx.call("DeleteRoute", {**table, **dict(destination)})
     for destination, route in after.items():
         if destination not in before:
             ctx.call("CreateRoute", {**table, **route})
@@ -588,7 +588,7 @@ _VPC_ENDPOINT_POLICY = ResourceType(
     service="ec2",
     on_create=_set_endpoint_policy,
     read=Read(op="DescribeVpcEndpoints", args={"VpcEndpointIds": ["{id}"]}, at="VpcEndpoints[0]", missing=_NO_ENDPOINT),
-    on_update=lambda ctx, old, inputs, _changed: _set_endpoint_policy(ctx, {**old, **inputs}) and None,
+    on_update=lambda ctx, old, inputs, _changed: _set_endpoint_policy(ctx, {**old, **inputs}),
     delete=Call(op="ModifyVpcEndpoint", args={"VpcEndpointId": "{id}", "ResetPolicy": True}),
     rename={"policy": "PolicyDocument"},
     replace=words("vpcEndpointId"),

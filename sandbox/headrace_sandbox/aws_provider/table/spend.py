@@ -348,7 +348,7 @@ _COST_TAG = ResourceType(
     id="{tagKey}",
     import_id=("tagKey",),
     read=Read(op="ListCostAllocationTags", args={"TagKeys": ["{tagKey}"]}, at="CostAllocationTags[0]"),
-    on_update=lambda ctx, _old, inputs, _changed: _tag_status(ctx, inputs) and None,
+    on_update=lambda ctx, _old, inputs, _changed: _tag_status(ctx, inputs),
     on_delete=lambda ctx, state: _tag_status(ctx, {"tagKey": state["id"], "status": "Inactive"}),
     replace=words("tagKey"),
     hooked=words("tagKey status"),
@@ -396,7 +396,7 @@ _QUOTA = ResourceType(
     separator="/",
     on_read=_find_quota,
     read=Read(op="GetServiceQuota", missing=("NoSuchResourceException",)),
-    on_update=lambda ctx, _old, inputs, _changed: _raise_quota(ctx, inputs) and None,
+    on_update=lambda ctx, _old, inputs, _changed: _raise_quota(ctx, inputs),
     on_delete=lambda _ctx, _state: None,  # a quota can't be given back, as with the official provider
     rename={"arn": "QuotaArn"},
     replace=words("quotaCode serviceCode"),
