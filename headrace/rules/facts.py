@@ -341,10 +341,15 @@ def _record(record: type[Any], props: Mapping[str, Any], where: str) -> object:
     hints = typing.get_type_hints(record)
     names = {camel(field.name): field.name for field in dataclasses.fields(record)}
     unknown = sorted(set(props) - set(names))
-    missing = sorted(set(names) - set(props))
+    # The engine drops properties that are null, so an absent optional field is one that is None.
+    missing = sorted(wire for wire, name in names.items() if wire not in props and not _optional(hints[name]))
     if unknown or missing:
         raise FactsError(f"{where}: unknown fields {unknown}, missing fields {missing}")
-    return record(**{name: _value(hints[name], props[wire], f"{where}.{wire}") for wire, name in names.items()})
+    return record(**{name: _value(hints[name], props.get(wire), f"{where}.{wire}") for wire, name in names.items()})
+
+
+def _optional(hint: Any) -> bool:
+    return type(None) in typing.get_args(hint)
 
 
 def _value(hint: Any, value: Any, where: str) -> object:
