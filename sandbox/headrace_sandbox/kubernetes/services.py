@@ -101,6 +101,7 @@ def _eks(at: Layout) -> list[Service]:
             what="EC2 behind managed node groups: nodes follow the groups' size, labels, taints and zones",
             argv=commands.nodes(at),
             ready=probes.http_ok(at.nodes, "/healthz"),
+            urls={"node-groups": f"http://127.0.0.1:{at.nodes}/status"},
         ),
     ]
 

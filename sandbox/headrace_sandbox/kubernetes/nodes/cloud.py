@@ -66,7 +66,6 @@ class Cloud:
         regions = self._busy | set(turn)
         for region in sorted(regions):
             for cluster, described in self._described(region):
-                self._busy.add(region)
                 try:
                     groups.append(self._group(region, cluster, described))
                 except Unserved as reason:
@@ -77,6 +76,7 @@ class Cloud:
         eks = self._aws.client("eks", region)
         for clusters in eks.get_paginator("list_clusters").paginate():
             for cluster in clusters["clusters"]:
+                self._busy.add(region)  # from now on at every look: its node groups come soon
                 try:
                     for page in eks.get_paginator("list_nodegroups").paginate(clusterName=cluster):
                         for name in page["nodegroups"]:
