@@ -238,7 +238,7 @@ def test_the_model_server_runs_the_release_by_digest_from_our_registry(sandbox_s
     host = f"{ACCOUNT}.dkr.ecr.eu-central-1.amazonaws.com"
     images = {one["image"] for one in (*pod["containers"], *pod["initContainers"])}
     assert images == {
-        f"{host}/docker-hub/vllm/vllm-openai@sha256:0b329605c036fe2ab04fa55c24905004b0afa9d1488c4b8e6e695a7a2a83d534"
+        f"{host}/mirror/docker.io/vllm/vllm-openai@sha256:0b329605c036fe2ab04fa55c24905004b0afa9d1488c4b8e6e695a7a2a83d534"
     }
     assert deployment["replicas"] == 4, "one L4 per replica, four on a g6.12xlarge, one node in the floor"
     assert deployment["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
@@ -264,7 +264,11 @@ def test_no_image_of_the_stack_comes_from_the_internet_or_by_tag(production_stac
 
 def test_images_that_no_cache_serves_have_a_repository_of_their_own(sandbox_stack: Engine) -> None:
     repositories = {one.inputs["name"] for one in sandbox_stack.of("aws:ecr/repository:Repository")}
-    assert repositories == {"mirror/nvcr.io/nvidia/k8s-device-plugin", "mirror/nvcr.io/nvidia/k8s/dcgm-exporter"}
+    assert repositories == {
+        "mirror/docker.io/vllm/vllm-openai",
+        "mirror/nvcr.io/nvidia/k8s-device-plugin",
+        "mirror/nvcr.io/nvidia/k8s/dcgm-exporter",
+    }
     plugin = sandbox_stack.one("kubernetes:apps/v1:DaemonSet", "chat-floor-device-plugin").inputs
     image = plugin["spec"]["template"]["spec"]["containers"][0]["image"]
     assert image.endswith("mirror/" + devices.DEVICE_PLUGIN_IMAGE)
