@@ -22,7 +22,10 @@ import traceback
 import types
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+from moto.backends import get_backend
+from moto.core.models import DEFAULT_ACCOUNT_ID
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -111,7 +114,8 @@ class Application:
         self._moto = Dispatcher(create_backend_app)
         self._lock = threading.Lock()
         self._clock = Clock()
-        self._born: set[str] = set()
+        self._born: set[tuple[str, str]] = set()
+        self._birth("ec2", "us-east-1")  # the first region of all draws more than the others, so it is always this one
         vars(utils)["datetime"] = self._clock.module  # the one place where moto's helpers read the time
 
     def replay(self) -> int:
@@ -147,7 +151,9 @@ class Application:
         return [content]
 
     def _run(self, environ: Environ, seed: str) -> tuple[str, list[tuple[str, str]], bytes]:
-        self._birth(environ)
+        region = environ.get("HTTP_X_HEADRACE_REGION", "us-east-1")
+        for service in ("ec2", environ.get("HTTP_X_HEADRACE_SERVICE", "sts")):
+            self._birth(service, region)
         self._random.seed(seed)
         answer: list[Any] = []
 
@@ -162,21 +168,23 @@ class Application:
             traceback.print_exc()
             return _outcome("500 Internal Server Error", "fault", f"{type(error).__name__}: {error}")
         status, headers = answer
-        if status.startswith("404") and not content:
+        # The answer to HEAD never has a body: there, 404 is moto's own word (HeadBucket of a bucket that is gone).
+        if status.startswith("404") and not content and environ["REQUEST_METHOD"] != "HEAD":
             return _outcome("501 Not Implemented", "unsupported", "moto has no such operation")
         return status, [(k, v) for k, v in headers if k.lower() not in ("connection", "date", "server")], content
 
-    def _birth(self, environ: Environ) -> None:
-        """A region's default VPC and the like are made when it is first used, with ids that must not depend on which
+    def _birth(self, service: str, region: str) -> None:
+        """What a service makes when it is first used in a region (a default VPC) gets ids that must not depend on which
         call comes first."""
-        region = environ.get("HTTP_X_HEADRACE_REGION", "us-east-1")
-        if region not in self._born:
-            from moto.backends import get_backend
-            from moto.core.models import DEFAULT_ACCOUNT_ID
-
-            self._born.add(region)
-            self._random.seed(f"birth of {region}")
-            _ = get_backend("ec2")[DEFAULT_ACCOUNT_ID][region]
+        if (service, region) in self._born:
+            return
+        self._born.add((service, region))
+        try:
+            backends = get_backend(cast("Any", service))[DEFAULT_ACCOUNT_ID]
+            self._random.seed(f"birth of {service} in {region}")
+            _ = backends[region]
+        except (ImportError, KeyError):
+            return  # moto has no such service, or it is global; the call itself will tell
 
 
 def _outcome(status: str, outcome: str, text: str) -> tuple[str, list[tuple[str, str]], bytes]:
