@@ -10,7 +10,7 @@ from typing import Protocol
 import pytest
 import pytest_socket
 
-from headrace_sandbox import engine, environment, parts, supervise
+from headrace_sandbox import engine, environment, parts, prerequisites, stack_config, supervise
 from headrace_sandbox.service import SandboxContext
 from headrace_sandbox.stack import Stack
 
@@ -92,6 +92,7 @@ def stack(sandbox_context: SandboxContext, pulumi_engine: engine.Engine, tmp_pat
             policy_packs=policy_packs,
             variables=variables or {},
         )
+        prerequisites.provide(sandbox_context, stack_config.settings(project, name))  # nothing unless it is up
         result.ensure()
         made.append(result)
         return result

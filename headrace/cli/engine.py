@@ -58,4 +58,4 @@ def shell_lines(variables: dict[str, str], *, unset: tuple[str, ...] = ()) -> st
     """`export` lines for the differences to the present environment."""
     changed = {name: value for name, value in variables.items() if os.environ.get(name) != value}
     lines = [f"export {name}={shlex.quote(value)}" for name, value in sorted(changed.items())]
-    return "\n".join([*lines, *(f"unset {name}" for name in unset if name in os.environ)])
+    return "\n".join([*lines, *(f"unset {name}" for name in unset if name in os.environ and name not in variables)])

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from ruamel.yaml import YAML
-
 from headrace.errors import Refused, refuse
 from headrace_sandbox import (
     cache,
@@ -80,7 +78,7 @@ def up(*, stack_name: str = "sandbox", directory: Path | None = None) -> Result:
     with _phase(result, "sandbox"):
         supervise.up(context, parts.all_services(context))
         environment.install_plugins(context, found)
-        prerequisites.provide(context, prerequisites.registry_secrets(_settings(project, stack_name)))
+        prerequisites.provide(context, stack_config.settings(project, stack_name))
     stack = _stack(project, stack_name, context, found)
     with _phase(result, "deploy"):
         stack.ensure()
@@ -120,6 +118,8 @@ def preview(stack_names: Sequence[str], *, directory: Path | None = None) -> lis
     context = supervise.open_context(directory)
     supervise.up(context, parts.all_services(context))
     environment.install_plugins(context, found)
+    for name in stack_names:
+        prerequisites.provide(context, stack_config.settings(project, name))
     return [_preview(_stack(project, name, context, found)) for name in stack_names]
 
 
@@ -179,6 +179,7 @@ def _destroy(project: Path, stack_name: str, context: SandboxContext) -> None:
     found = engine.find(project)
     supervise.up(context, parts.all_services(context))
     environment.install_plugins(context, found)
+    prerequisites.provide(context, stack_config.settings(project, stack_name))
     stack = _stack(project, stack_name, context, found)
     stack.cancel()
     _run(stack, "destroy", "--yes")
@@ -191,7 +192,7 @@ def _mark(folder: Path) -> str:
 
 def _stack(project: Path, name: str, context: SandboxContext, found: engine.Engine) -> Stack:
     pack = project / POLICIES
-    region = _settings(project, name).get("inference:region")
+    region = stack_config.settings(project, name).get("inference:region")
     return Stack(
         name=name,
         project=project,
@@ -200,11 +201,6 @@ def _stack(project: Path, name: str, context: SandboxContext, found: engine.Engi
         policy_packs=(pack,) if (pack / "PulumiPolicy.yaml").is_file() else (),
         variables={processes.MARK: _mark(context.directory), **({"AWS_REGION": str(region)} if region else {})},
     )
-
-
-def _settings(project: Path, stack_name: str) -> dict[str, Any]:
-    loaded = YAML(typ="safe").load(stack_config.source(project, stack_name).read_text(encoding="utf-8"))
-    return dict(loaded.get("config") or {}) if isinstance(loaded, dict) else {}
 
 
 def _need_stack(project: Path, stack_name: str) -> None:

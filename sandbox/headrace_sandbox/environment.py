@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import json
 import os
 import secrets
 import subprocess
@@ -25,8 +26,8 @@ PLUGINS: Final = {
 }
 # Any credentials do in the sandbox, so these are ones that could open nothing elsewhere (AWS documents this key as an
 # example: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html).
-_AWS_KEY: Final = "AKIAIOSFODNN7EXAMPLE"
 _SANDBOX_CREDENTIAL: Final = "sandbox"
+ROOT_CREDENTIALS: Final = ("AKIAIOSFODNN7EXAMPLE", _SANDBOX_CREDENTIAL)
 DEFAULT_REGION: Final = "us-east-1"
 # Sandbox endpoint -> variables that lead a client there.
 _ENDPOINTS: Final = {
@@ -48,9 +49,18 @@ def tool_environment(found: engine.Engine) -> dict[str, str]:
     }
 
 
-def sandbox_credentials() -> tuple[str, str]:
-    """Access key and secret key of a boto3 session that works in the sandbox."""
-    return _AWS_KEY, _SANDBOX_CREDENTIAL
+def operator_file(context: SandboxContext) -> Path:
+    """The session of the role as which the engine works (see prerequisites), readable by its owner alone."""
+    return context.directory / "operator.json"
+
+
+def _credentials(context: SandboxContext) -> dict[str, str]:
+    file = operator_file(context)
+    if file.is_file():
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        return {name: str(value) for name, value in kept.items() if name.startswith("AWS_")}
+    key, secret = ROOT_CREDENTIALS
+    return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}
 
 
 def engine_environment(
@@ -75,8 +85,7 @@ def engine_environment(
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(_passphrase(base / "passphrase")),
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         "HEADRACE_SANDBOX_DIR": str(context.directory),
-        "AWS_ACCESS_KEY_ID": _AWS_KEY,
-        "AWS_SECRET_ACCESS_KEY": _SANDBOX_CREDENTIAL,
+        **_credentials(context),
         "AWS_REGION": region or os.environ.get("AWS_REGION") or DEFAULT_REGION,
         "AWS_EC2_METADATA_DISABLED": "true",
         "RUNPOD_API_KEY": _SANDBOX_CREDENTIAL,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from ruamel.yaml import YAML
 
@@ -26,6 +26,13 @@ def source(project: Path, stack: str) -> Path:
     """The stack's committed file, where Pulumi.yaml says stack files lie."""
     loaded = YAML(typ="safe").load((project / checkout.PROJECT_FILE).read_text(encoding="utf-8"))
     return project / str(loaded.get("stackConfigDir", ".")) / f"Pulumi.{stack}.yaml"
+
+
+def settings(project: Path, stack: str) -> dict[str, Any]:
+    """The `config:` part of a stack's file, unchecked; empty where there is none."""
+    file = source(project, stack)
+    loaded = YAML(typ="safe").load(file.read_text(encoding="utf-8")) if file.is_file() else None
+    return dict(loaded.get("config") or {}) if isinstance(loaded, dict) else {}
 
 
 def working_copy(project: Path, stack: str, base: Path) -> Path | None:

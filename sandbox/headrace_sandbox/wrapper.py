@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from headrace.errors import Refused
-from headrace_sandbox import cache, checkout, engine, environment, stack_config
+from headrace_sandbox import cache, checkout, engine, environment, prerequisites, stack_config
+from headrace_sandbox.service import SandboxContext
 
 
 def run(arguments: list[str]) -> NoReturn:
@@ -26,19 +27,25 @@ def run(arguments: list[str]) -> NoReturn:
             )
         environment.install_plugins(sandbox, found)
         variables = environment.process_environment(sandbox, found=found)
-        variables |= _configuration(found, arguments, variables, sandbox.directory.parent)
+        variables |= _configuration(found, arguments, variables, sandbox)
     os.execve(found.path, [str(found.path), *arguments], variables)  # noqa: S606 - no shell wanted
 
 
-def _configuration(found: engine.Engine, arguments: list[str], variables: dict[str, str], base: Path) -> dict[str, str]:
-    """Which configuration file the engine is to read, for the commands that read one whole."""
+def _configuration(
+    found: engine.Engine, arguments: list[str], variables: dict[str, str], sandbox: SandboxContext
+) -> dict[str, str]:
+    """Which configuration file the engine reads and as whom it works, for commands that read a whole one."""
     command = next((argument for argument in arguments if not argument.startswith("-")), "")
     if command not in stack_config.COMMANDS or stack_config.VARIABLE in variables or "--config-file" in arguments:
         return {}
     project = next((at for at in (Path.cwd(), *Path.cwd().parents) if (at / checkout.PROJECT_FILE).is_file()), None)
     stack = stack_config.chosen_stack(found.path, arguments, variables) if project else None
-    copy = stack_config.working_copy(project, stack, base) if project and stack else None
-    return {stack_config.VARIABLE: str(copy)} if copy else {}
+    if project is None or stack is None:
+        return {}
+    prerequisites.provide(sandbox, stack_config.settings(project, stack))
+    copy = stack_config.working_copy(project, stack, sandbox.directory.parent)
+    using = environment.engine_environment(sandbox, found=found)
+    return using | ({stack_config.VARIABLE: str(copy)} if copy else {})
 
 
 def main() -> None:
