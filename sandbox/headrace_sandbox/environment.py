@@ -49,6 +49,11 @@ def tool_environment(found: engine.Engine) -> dict[str, str]:
     }
 
 
+def sandbox_credentials() -> tuple[str, str]:
+    """Access key and secret key of a boto3 session that works in the sandbox as nobody in particular."""
+    return ROOT_CREDENTIALS
+
+
 def operator_file(context: SandboxContext) -> Path:
     """The session of the role as which the engine works (see prerequisites), readable by its owner alone."""
     return context.directory / "operator.json"

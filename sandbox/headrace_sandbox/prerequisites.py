@@ -66,7 +66,7 @@ def provide(context: SandboxContext, settings: Mapping[str, Any]) -> None:
         return
     import boto3  # half a second that a stack without prerequisites need not pay
 
-    key, secret = environment.ROOT_CREDENTIALS
+    key, secret = environment.sandbox_credentials()
     session = boto3.Session(aws_access_key_id=key, aws_secret_access_key=secret, region_name=environment.DEFAULT_REGION)
     for arn in wanted.roles:
         _role(session, url, arn)
@@ -111,6 +111,10 @@ def _work_as(session: boto3.Session, url: str, context: SandboxContext, role: st
         return
     client = session.client("sts", endpoint_url=url)
     given = client.assume_role(RoleArn=role, RoleSessionName="headrace")["Credentials"]
+    # The authenticator checks the signature in a cluster token, so it has to know the key that signed it.
+    from headrace_sandbox.kubernetes import configuration, layout
+
+    configuration.know_credentials(layout.layout(context), {given["AccessKeyId"]: given["SecretAccessKey"]})
     write_json(
         file,
         {
