@@ -158,3 +158,14 @@ def test_a_restart_finds_the_cluster_as_it_was(plane: Plane) -> None:
     after = plane.kube.get("/api/v1/namespaces/durable")
     assert after is not None
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
+
+
+def test_a_killed_api_server_comes_back_with_everything(plane: Plane) -> None:
+    plane.namespace("survivor")
+    (row,) = [row for row in supervise.status(plane.context.directory) if row.name == "kube-apiserver"]
+    psutil.Process(row.pid).kill()
+    with pytest.raises(KubeError, match="can't be reached"):
+        eventually(lambda: plane.kube.get("/readyz") is None, "the API server to be gone", timeout_s=10)
+    supervise.up(plane.context, [*services(plane.context), *aws_services(plane.context)])
+    assert plane.kube.get("/api/v1/namespaces/survivor") is not None
+    plane.namespace("made-after")  # needs the controller manager, which lost its server and found it again
