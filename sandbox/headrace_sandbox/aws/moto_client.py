@@ -83,7 +83,9 @@ class MotoClient:
     ) -> Reply:
         if self._session is None:
             raise RuntimeError("the moto client is not open")
-        headers = {**headers, "X-Headrace-Region": region, **({"X-Headrace-Journal": "1"} if mutates else {})}
+        headers = {**headers, "X-Headrace-Region": region, "X-Headrace-Service": service}
+        if mutates:
+            headers["X-Headrace-Journal"] = "1"
         url = URL(self._url + target, encoded=True)
         try:
             async with self._session.request(

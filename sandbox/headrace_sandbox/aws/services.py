@@ -30,7 +30,7 @@ def services(context: SandboxContext) -> list[Service]:
                 "--directory",
                 f"{directory}/aws",
             ),
-            ready=_answers(f"{moto_url}/moto-api/", lambda _: True),
+            ready=_answers(f"{moto_url}/_sandbox/health", lambda _: True),
             ready_timeout_s=120.0,
         ),
         Service(

@@ -79,7 +79,7 @@ class Cloud:
                 aws_secret_access_key="test",
                 config=Config(retries={"total_max_attempts": 1}),
             )
-            self._clients[at].meta.events.register_first("after-call", self._validate)
+            self._clients[at].meta.events.register_first("after-call.*.*", self._validate)
         return self._clients[at]
 
     @staticmethod

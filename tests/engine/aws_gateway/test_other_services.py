@@ -116,13 +116,13 @@ def test_what_is_in_use_cannot_be_deleted(cloud: Cloud) -> None:
         SubnetIds=[subnet],
         SecurityGroupIds=[group],
     )["VpcEndpoint"]["VpcEndpointId"]
-    for delete in (
-        lambda: ec2.delete_security_group(GroupId=group),
-        lambda: ec2.delete_subnet(SubnetId=subnet),
-        lambda: ec2.delete_vpc(VpcId=vpc),
+    for operation, target in (
+        ("delete_security_group", {"GroupId": group}),
+        ("delete_subnet", {"SubnetId": subnet}),
+        ("delete_vpc", {"VpcId": vpc}),
     ):
         with pytest.raises(ClientError) as held:
-            delete()
+            getattr(ec2, operation)(**target)
         assert code(held) == "DependencyViolation"
     ec2.delete_vpc_endpoints(VpcEndpointIds=[endpoint])
     ec2.delete_security_group(GroupId=group)
