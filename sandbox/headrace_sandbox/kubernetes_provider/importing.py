@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from headrace_sandbox.kubernetes_provider.shape import UNDERSCORED, guard_secret, rename
+from headrace_sandbox.kubernetes_provider.shape import CREATOR, UNDERSCORED, guard_secret, rename
 from headrace_sandbox.plugin.values import Props, Value
 
 # Managers that belong to the cluster itself; what only they own is not an input.
@@ -21,7 +21,7 @@ _CLUSTER = frozenset(
 )
 _SERVER_ANNOTATIONS = frozenset(
     {"deployment.kubernetes.io/revision", "kubectl.kubernetes.io/last-applied-configuration"}
-    | {"deprecated.daemonset.template.generation"}
+    | {"deprecated.daemonset.template.generation", CREATOR}
 )
 _SERVER_LABELS = frozenset({"kubernetes.io/metadata.name"})
 

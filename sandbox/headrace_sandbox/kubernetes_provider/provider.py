@@ -199,7 +199,9 @@ class KubernetesProvider(api.Provider):
                 f"{gvk.kind} {name} already exists{where}; import it (`pulumi import`), or set the provider's "
                 "upsertExistingObjects to take existing objects over"
             )
-        return self.connection.apply(place, body, manager=manager, dry_run=False)
+        return self.connection.apply(
+            place, body if gvk.patch else shape.marked(body, manager), manager=manager, dry_run=False
+        )
 
     def _settle(self, make: functools.partial[Object]) -> Object:
         """Make an object whose namespace or definition may have been created a moment ago."""

@@ -20,6 +20,7 @@ FIELD_MANAGER = "__fieldManager"
 INITIAL_API_VERSION = "__initialApiVersion"
 INPUTS = "__inputs"
 AUTONAMED = "pulumi.com/autonamed"
+CREATOR = "headrace.sandbox/created-by"
 PATCH_MANAGER = "pulumi.com/patchFieldManager"
 READ_ONLY = (
     *("creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "generation", "managedFields"),
@@ -138,6 +139,16 @@ def join_id(live: Mapping[str, Any]) -> str:
     metadata = live["metadata"]
     namespace = metadata.get("namespace")
     return f"{namespace}/{metadata['name']}" if namespace else str(metadata["name"])
+
+
+def marked(body: Mapping[str, Any], manager: str) -> dict[str, Any]:
+    """The object to create, with something for its manager to own: an object of nothing but a name (a plain namespace)
+    leaves no trace of who applied it, so it gets an annotation with the manager."""
+    extra = {key for key in body if key not in ("apiVersion", "kind", "metadata")}
+    metadata = body["metadata"]
+    if extra or metadata.get("labels") or metadata.get("annotations"):
+        return dict(body)
+    return {**body, "metadata": {**metadata, "annotations": {CREATOR: manager}}}
 
 
 def is_managed_by(live: Mapping[str, Any], manager: str) -> bool:

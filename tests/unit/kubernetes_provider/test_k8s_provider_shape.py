@@ -151,3 +151,10 @@ def test_ids_are_namespace_slash_name_or_the_name_alone() -> None:
     assert shape.join_id({"metadata": {"name": "n"}}) == "n"
     assert shape.split_id("a/n") == ("a", "n")
     assert shape.split_id("n") == (None, "n")
+
+
+def test_only_an_object_of_nothing_but_a_name_is_marked_with_its_creator() -> None:
+    bare = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}}
+    assert shape.marked(bare, "m")["metadata"]["annotations"] == {shape.CREATOR: "m"}
+    for full in ({**bare, "spec": {}}, {**bare, "metadata": {"name": "a", "labels": {"x": "y"}}}):
+        assert shape.marked(full, "m") == full
