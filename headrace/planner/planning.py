@@ -130,9 +130,7 @@ def make_plan(demand: Demand, tariff: Tariff, limits: Constraints, assumptions: 
         )
         for name, held in decisions.items()
     )
-    policy = min(
-        (item for item in candidates if item.deployable), key=lambda item: (item.usd_per_month, item.name)
-    ).name
+    policy = _simplest_of_the_cheapest(candidates)
     schedule = _final_schedule(policy, demand, tariff, limits, serverless)
     held = expand(schedule, demand)
     peak = int(demand.need.max())

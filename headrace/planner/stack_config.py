@@ -1,0 +1,245 @@
+"""A plan into a stack's settings.
+
+Floor, ceiling and schedules of a dedicated pool, instances and warm-up of a serverless pool, spill thresholds of the
+router. Comments and all other keys stay as they are, and nothing is half-written.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import tempfile
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
+from headrace.catalog.load import instance_types
+from headrace.errors import Refused, refuse
+from headrace.planner.arrays import DAY_HOURS, WEEK_HOURS, Ints
+from headrace.settings.load import read_stack_file, validate
+
+DAYS: Final = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
+SCHEDULE_PREFIX: Final = "plan-"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizing:
+    """What the plan says, in GPUs and instances. schedule, warm: by slot of a day or week, UTC."""
+
+    schedule_gpus: Ints
+    ceiling_gpus: int
+    warm_instances: Ints
+    max_instances: int
+    idle_timeout_s: int
+    lead_time_s: float
+    max_wait_ms: int
+    start_at_percent: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One key that the plan set: where, what it was, what it is."""
+
+    path: str
+    before: object
+    after: object
+
+
+def merge(document: Mapping[str, Any], workload: str, sizing: Sizing) -> list[Change]:
+    """Put a plan into a stack document, in place. Only the pools that serve `workload` are touched."""
+    config = document["config"]
+    changes: list[Change] = []
+    dedicated = _pools(config, "dedicatedPools", workload)
+    serverless = _pools(config, "serverlessPools", workload)
+    if len(dedicated) > 1 or len(serverless) > 1:
+        names = ", ".join([*dedicated, *serverless])
+        raise refuse(
+            "--write",
+            workload,
+            f"is served by more than one pool of a kind ({names})",
+            reason="the plan sizes one floor and one overflow",
+            next_step="plan with a workload file for each pool's share of the traffic",
+        )
+    if not dedicated and not serverless:
+        raise refuse(
+            "--write",
+            workload,
+            "is served by no pool of this stack",
+            next_step=f"set `name` of the workload file to one of {', '.join(_workloads(config)) or 'its workloads'}",
+        )
+    for name, pool in dedicated.items():
+        _dedicated(f"dedicatedPools.{name}", pool, sizing, changes)
+    for name, pool in serverless.items():
+        _serverless(f"serverlessPools.{name}", pool, sizing, changes)
+    if dedicated and serverless:
+        spill = _section(_section(config, _key(config, "router")), "spill")
+        _set("router.spill", spill, "startAtPercent", sizing.start_at_percent, changes)
+        if spill.get("stopAtPercent", 65) >= sizing.start_at_percent:
+            _set("router.spill", spill, "stopAtPercent", max(sizing.start_at_percent - 20, 0), changes)
+        _set("router.spill", spill, "maxWaitMs", sizing.max_wait_ms, changes)
+    return changes
+
+
+def _key(config: Mapping[str, Any], name: str) -> str:
+    return name if name in config and f"inference:{name}" not in config else f"inference:{name}"
+
+
+def _pools(config: Mapping[str, Any], name: str, workload: str) -> dict[str, MutableMapping[str, Any]]:
+    pools = config.get(_key(config, name)) or {}
+    return {pool: values for pool, values in pools.items() if values.get("workload") == workload}
+
+
+def _workloads(config: Mapping[str, Any]) -> list[str]:
+    return sorted(config.get(_key(config, "workloads")) or {})
+
+
+def _section(parent: MutableMapping[str, Any], key: str) -> MutableMapping[str, Any]:
+    if not parent.get(key):
+        parent[key] = CommentedMap()
+    section: MutableMapping[str, Any] = parent[key]
+    return section
+
+
+def _set(path: str, section: MutableMapping[str, Any], key: str, value: object, changes: list[Change]) -> None:
+    before = section.get(key)
+    if before != value:
+        section[key] = value
+        changes.append(Change(path=f"{path}.{key}", before=before, after=value))
+
+
+def _dedicated(path: str, pool: MutableMapping[str, Any], sizing: Sizing, changes: list[Change]) -> None:
+    per_node = nodes_of(str(pool["instanceType"]))
+    nodes = [math.ceil(int(gpus) / per_node) for gpus in sizing.schedule_gpus]
+    ceiling = max(math.ceil(sizing.ceiling_gpus / per_node), *nodes, 1)
+    _set(path, pool, "floorNodes", min(nodes), changes)
+    _set(path, pool, "ceilingNodes", ceiling, changes)
+    kept = [item for item in pool.get("schedules") or [] if not str(item["name"]).startswith(SCHEDULE_PREFIX)]
+    if kept and len(set(nodes)) > 1:
+        raise refuse(
+            f"{path}.schedules",
+            [str(item["name"]) for item in kept],
+            "has schedules of its own, which would contradict the planned ones",
+            reason="two schedules for the same hours leave the floor to chance",
+            next_step="remove them first, or rename them to plan-… to let the plan replace them",
+        )
+    entries = CommentedSeq(schedule_entries(nodes, ceiling, sizing.lead_time_s))
+    entries.extend(kept)
+    if [dict(item) for item in entries] != [dict(item) for item in pool.get("schedules") or []]:
+        changes.append(Change(path=f"{path}.schedules", before=len(pool.get("schedules") or []), after=len(entries)))
+        if entries:
+            pool["schedules"] = entries
+        else:
+            pool.pop("schedules", None)
+
+
+def nodes_of(instance_type: str) -> int:
+    """GPUs of one node of this instance type; refused if unknown."""
+    if instance_type not in instance_types():
+        raise refuse(
+            "instanceType", instance_type, "is not in the catalogue of instance types", next_step="correct the stack"
+        )
+    return instance_types()[instance_type].gpu_count
+
+
+def schedule_entries(nodes: list[int], ceiling: int, lead_time_s: float) -> list[CommentedMap]:
+    """One scheduled scaling per change of a daily (24) or weekly (168) pattern, UTC.
+
+    A rise is scheduled its lead time earlier, so that the nodes are ready when the hour begins; a fall at the hour.
+    """
+    entries = []
+    for slot, wanted in enumerate(nodes):
+        before = nodes[slot - 1]
+        if wanted == before:
+            continue
+        minute = slot * 60 - (math.ceil(lead_time_s / 60) if wanted > before else 0)
+        minute %= len(nodes) * 60
+        day, minute_of_day = divmod(minute, DAY_HOURS * 60)
+        hour, minute_of_hour = divmod(minute_of_day, 60)
+        weekday = DAYS[day] if len(nodes) == WEEK_HOURS else "*"
+        name = (
+            f"{DAYS[slot // DAY_HOURS].lower()}-{slot % DAY_HOURS:02d}h" if len(nodes) == WEEK_HOURS else f"{slot:02d}h"
+        )
+        entry = CommentedMap(
+            name=f"{SCHEDULE_PREFIX}{name}",
+            cron=f"{minute_of_hour} {hour} * * {weekday}",
+            timeZone="UTC",
+            floorNodes=wanted,
+            ceilingNodes=ceiling,
+        )
+        entry.fa.set_flow_style()
+        entries.append(entry)
+    return entries
+
+
+def _serverless(path: str, pool: MutableMapping[str, Any], sizing: Sizing, changes: list[Change]) -> None:
+    warm = [int(count) for count in sizing.warm_instances]
+    _set(path, pool, "minInstances", min(warm), changes)
+    _set(path, pool, "maxInstances", max(sizing.max_instances, max(warm), 1), changes)
+    _set(path, pool, "idleTimeoutS", max(sizing.idle_timeout_s, 2), changes)
+    windows = warm_windows(warm)
+    if [dict(item) for item in pool.get("warmUp") or []] != [dict(item) for item in windows]:
+        changes.append(Change(path=f"{path}.warmUp", before=len(pool.get("warmUp") or []), after=len(windows)))
+        if windows:
+            pool["warmUp"] = windows
+        else:
+            pool.pop("warmUp", None)
+
+
+def warm_windows(warm: list[int]) -> CommentedSeq:
+    """Hours of the week (Monday 00:00 is 0) by minimum instances, for hours above the least."""
+    weekly = warm if len(warm) == WEEK_HOURS else [warm[hour % len(warm)] for hour in range(WEEK_HOURS)]
+    windows = CommentedSeq()
+    for count in sorted({value for value in weekly if value > min(weekly)}):
+        hours = CommentedSeq([hour for hour, value in enumerate(weekly) if value == count])
+        hours.fa.set_flow_style()
+        windows.append(CommentedMap(hours=hours, minInstances=count, timeZone="UTC"))
+    return windows
+
+
+def write(path: Path, workload: str, sizing: Sizing) -> list[Change]:
+    """Merge into a stack file; refused, and the file untouched, if the result would not be valid settings."""
+    read_stack_file(path)  # refuses what is no stack file, in one sentence
+    yaml = YAML(typ="rt")
+    yaml.preserve_quotes = True
+    yaml.width = 100_000
+    text = path.read_text(encoding="utf-8")
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    document = yaml.load(text)
+    changes = merge(document, workload, sizing)
+    if not changes:
+        return []
+    out = io.StringIO()
+    yaml.dump(document, out)
+    _require_valid(path, out.getvalue())
+    _replace(path, out.getvalue())
+    return changes
+
+
+def _require_valid(path: Path, text: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="headrace-plan-") as folder:
+        candidate = Path(folder) / path.name
+        candidate.write_text(text, encoding="utf-8")
+        problems = validate(read_stack_file(candidate)).problems
+    if problems:
+        raise Refused(*problems)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write beside, sync, rename."""
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(path.stat().st_mode & 0o777)
+        Path(temporary).replace(path)
+    except OSError as error:
+        Path(temporary).unlink(missing_ok=True)
+        reason = (error.strerror or str(error)).lower()
+        raise refuse(str(path), None, "can't be written", reason=reason, next_step="check permissions") from None
