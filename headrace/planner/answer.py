@@ -27,7 +27,7 @@ from headrace.planner.levels import level_tables
 from headrace.planner.planning import Assumption, Constraints, Plan, make_plan
 from headrace.planner.schedule import slot_costs, slot_of_hour
 from headrace.planner.service import BANDWIDTH_EFFICIENCY, COMPUTE_EFFICIENCY, ServiceModel
-from headrace.planner.slo import SloResult, attainment, synthesise
+from headrace.planner.slo import SPARE_WORKERS, Attainment, SloResult, attainment, single_pool, synthesise
 from headrace.planner.statistics import Pooling, Profile, pooling, profile
 from headrace.planner.traffic import Traffic
 from headrace.planner.workload import Workload, read_workload, service_of, tariff_of
@@ -48,6 +48,8 @@ class Answer:
     profile: Profile
     plan: Plan
     slo: SloResult
+    all_dedicated: Attainment
+    all_serverless: Attainment
     pooling: dict[str, Pooling]
     commitments: tuple[CommitmentAdvice, ...]
     coupled: Outcome | None
@@ -77,13 +79,16 @@ def answer(
     demand = traffic.demand if demand_factor == 1.0 else traffic.demand.scaled(demand_factor)
     limits = constraints_of(workload, book, rows)
     plan = make_plan(demand, tariff, limits, assumptions(workload, service, rows, traffic))
+    slo, alone = _slo(workload, traffic, service, plan, limits)
     return Answer(
         workload=workload,
         traffic=traffic,
         service=service,
         profile=profile(demand),
         plan=plan,
-        slo=_slo(workload, traffic, service, plan, limits),
+        slo=slo,
+        all_dedicated=alone[0],
+        all_serverless=alone[1],
         pooling={name: pooling(groups, tariff) for name, groups in traffic.by_group.items() if len(groups) > 1},
         commitments=_commitments(workload, plan),
         coupled=_coupled(workload, plan, limits),
@@ -162,7 +167,10 @@ def assumptions(
     return tuple(listed)
 
 
-def _slo(workload: Workload, traffic: Traffic, service: ServiceModel, plan: Plan, limits: Constraints) -> SloResult:
+def _slo(
+    workload: Workload, traffic: Traffic, service: ServiceModel, plan: Plan, limits: Constraints
+) -> tuple[SloResult, tuple[Attainment, Attainment]]:
+    """The plan's attainment, and that of all dedicated and all serverless."""
     limit_s = workload.slo.time_to_first_token_ms / 1000
     tokens = (traffic.mean_tokens_in, traffic.mean_tokens_out) if traffic.requests else TYPICAL_TOKENS
     requests = synthesise(
@@ -170,7 +178,7 @@ def _slo(workload: Workload, traffic: Traffic, service: ServiceModel, plan: Plan
     )
     hours = np.arange(requests.first_hour, requests.first_hour + requests.hours)
     first = slot_of_hour(plan.demand, period=len(plan.warm.minimum))
-    return attainment(
+    planned = attainment(
         requests,
         dedicated=plan.dedicated[hours],
         warm=plan.warm.minimum[(hours + first) % len(plan.warm.minimum)],
@@ -182,6 +190,14 @@ def _slo(workload: Workload, traffic: Traffic, service: ServiceModel, plan: Plan
         target=workload.slo.percentile / 100,
         spill_after_s=limit_s * WAIT_SHARE,
     )
+    cap = limits.serverless_cap if limits.serverless_cap is not None else plan.peak_replicas + SPARE_WORKERS
+    alone = [
+        single_pool(
+            requests, dedicated=gpus, serverless_cap=workers, slots=service.batch, tariff=plan.tariff, limit_s=limit_s
+        )
+        for gpus, workers in ((max(plan.peak_replicas, 1), 0), (0, cap))
+    ]
+    return planned, (alone[0], alone[1])
 
 
 def _commitments(workload: Workload, plan: Plan) -> tuple[CommitmentAdvice, ...]:

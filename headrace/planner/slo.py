@@ -147,6 +147,22 @@ def attainment(
     )
 
 
+def single_pool(
+    requests: Requests, *, dedicated: int, serverless_cap: int, slots: int, tariff: Tariff, limit_s: float
+) -> Attainment:
+    """One pool alone: `dedicated` replicas all the time and no serverless, or none and serverless up to a cap."""
+    hours = np.ones(requests.hours, dtype=np.int64)
+    tiers = Tiers(
+        dedicated=hours * dedicated,
+        warm=hours * 0,
+        slots=slots,
+        serverless_cap=serverless_cap,
+        spill_after_s=float("inf") if not serverless_cap else 0.0,
+        cold_start_s=tariff.cold_start_s,
+    )
+    return _summary(simulate(requests.arrival_s, requests.service_s, tiers, tariff), requests, limit_s, 0, 0)
+
+
 def _summary(done: Outcome, requests: Requests, limit_s: float, more_floor: int, more_warm: int) -> Attainment:
     finite = np.where(np.isfinite(done.wait_s), done.wait_s, 1e9)
     some = len(finite) > 0

@@ -1,0 +1,107 @@
+"""`headrace plan compare` and `headrace plan advise`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from headrace.cli.plan_options import (
+    answer_options,
+    check_factor,
+    day_or_today,
+    json_option,
+    parse_only,
+    print_json,
+    print_table,
+    usd,
+)
+from headrace.planner.advice import tree, ways
+from headrace.planner.answer import Answer, answer
+
+
+def _answer(
+    traffic_path: str,
+    workload_path: Path,
+    prices: Path | None,
+    day: datetime | None,
+    only: tuple[str, ...],
+    demand_factor: float,
+) -> Answer:
+    found = answer(
+        traffic_path,
+        workload_path,
+        day=day_or_today(day),
+        prices=prices,
+        only=parse_only(only),
+        demand_factor=check_factor(demand_factor),
+    )
+    for sentence in found.stale:
+        click.echo(f"warning: {sentence}", err=True)
+    return found
+
+
+@click.command()
+@answer_options
+@json_option
+def compare(
+    traffic_path: str,
+    workload_path: Path,
+    prices: Path | None,
+    day: datetime | None,
+    only: tuple[str, ...],
+    demand_factor: float,
+    *,
+    as_json: bool,
+) -> None:
+    """Dedicated, serverless and hybrid side by side: cost, latency, effort."""
+    found = _answer(traffic_path, workload_path, prices, day, only, demand_factor)
+    rows = ways(found)
+    if as_json:
+        print_json({"verdict": found.plan.verdict.sentence, "ways": [asdict(row) for row in rows]})
+        return
+    print_table(
+        ("way", "USD/month", "within objective", "wait p95", "engineer hours", "notes"),
+        [
+            (
+                row.name,
+                usd(row.usd_per_month),
+                f"{row.attained:.2%}",
+                f"{row.wait_p95_s:.1f} s",
+                f"{row.effort_hours:g}",
+                row.notes,
+            )
+            for row in rows
+        ],
+    )
+    click.echo(f"Lower bound {usd(found.plan.bound_usd_per_month)} USD a month. {found.plan.verdict.sentence}")
+    click.echo("Engineer hours are assumptions (docs/planner/plan.md); put a price on them with operationsUsdPerMonth.")
+
+
+@click.command()
+@answer_options
+@json_option
+def advise(
+    traffic_path: str,
+    workload_path: Path,
+    prices: Path | None,
+    day: datetime | None,
+    only: tuple[str, ...],
+    demand_factor: float,
+    *,
+    as_json: bool,
+) -> None:
+    """The decision tree answered with computed numbers, and where a rule of thumb would have been wrong."""
+    found = _answer(traffic_path, workload_path, prices, day, only, demand_factor)
+    steps = tree(found)
+    if as_json:
+        print_json({"verdict": found.plan.verdict.sentence, "steps": [asdict(step) for step in steps]})
+        return
+    for step in steps:
+        click.echo(step.question)
+        click.echo(f"  measured: {step.measured}")
+        click.echo(f"  rule of thumb: {step.rule_says}; computed: {step.we_say}")
+        click.echo(f"  {'the rule is wrong here' if step.wrong else 'the rule holds here'}: {step.because}")
+    click.echo(found.plan.verdict.sentence)
