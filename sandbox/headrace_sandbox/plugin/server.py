@@ -43,20 +43,18 @@ def build(provider: Provider, address: str = "") -> tuple[grpc.Server, int]:
 def serve(provider: Provider, argv: Sequence[str] | None = None) -> int:
     """Serve until told to stop; the exit code.
 
-    SIGINT (the terminal sends it to the engine and to us) only cancels: the engine decides when we end. SIGTERM, and
-    the end of the engine, end the process, so that a killed engine leaves no plugin behind.
+    The engine gives each plugin a process group of its own, so Ctrl-C at the terminal reaches only the engine; it ends
+    a plugin with SIGINT and kills it after 5 s. SIGTERM and the end of the engine end the process too, so that a killed
+    engine leaves no plugin behind.
     """
     stop = threading.Event()
     parent = os.getppid()
-
-    def interrupt(_signal: int, _frame: object) -> None:
-        provider.cancel()
 
     def terminate(_signal: int, _frame: object) -> None:
         provider.cancel()
         stop.set()
 
-    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGINT, terminate)
     signal.signal(signal.SIGTERM, terminate)
     server, port = build(provider, engine_address(sys.argv[1:] if argv is None else argv))
     sys.stdout.write(f"{port}\n")
