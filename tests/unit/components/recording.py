@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pulumi
 
@@ -47,14 +46,15 @@ class Engine(pulumi.runtime.Mocks):
         outputs.setdefault("name", args.name)
         return f"{args.name}-id", outputs
 
-    def call(self, args: pulumi.runtime.MockCallArgs) -> dict[str, Any]:
+    def call(self, args: pulumi.runtime.MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
         """Provider functions that components call."""
         self.calls.append((args.token, dict(args.args)))
         if args.token == "aws:index/getCallerIdentity:getCallerIdentity":
-            return {"accountId": ACCOUNT, "arn": f"arn:aws:iam::{ACCOUNT}:user/test", "id": "x", "userId": "x"}
+            return {"accountId": ACCOUNT, "arn": f"arn:aws:iam::{ACCOUNT}:user/test", "id": "x", "userId": "x"}, []
         if args.token == "aws:ec2/getRouteTable:getRouteTable":
             subnet = args.args["subnetId"]
-            return {"routeTableId": f"rtb-{subnet}", "routes": self.routes.get(subnet, []), "id": "x", "tags": {}}
+            routes = self.routes.get(subnet, [])
+            return {"routeTableId": f"rtb-{subnet}", "routes": routes, "id": "x", "tags": {}}, []
         raise AssertionError(f"no component should call {args.token}")
 
     def of(self, type_: str) -> list[Recorded]:
@@ -85,15 +85,11 @@ def stack_settings(environment: str) -> dict[str, Any]:
     return read_stack_file(STACKS / f"Pulumi.{environment}.yaml")
 
 
-def value(output: pulumi.Output[Any]) -> Any:
-    """What an output came to."""
-    return asyncio.get_event_loop().run_until_complete(output.future())
-
-
 def record(program: Callable[[], Any], engine: Engine | None = None) -> Engine:
     """Runs a program to its end with a fresh engine: absence may be asserted only when every registration has been
     drained."""
     engine = engine or Engine()
     pulumi.runtime.set_mocks(engine, project="inference", stack="test", preview=False)
-    pulumi.runtime.test(program)()
+    run_to_end = cast("Callable[[Callable[[], Any]], Callable[[], None]]", pulumi.runtime.test)
+    run_to_end(program)()
     return engine

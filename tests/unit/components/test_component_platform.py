@@ -133,7 +133,7 @@ def test_every_add_on_is_pinned(production_stack: Engine) -> None:
 def test_the_kubeconfig_is_a_secret_and_holds_no_credential() -> None:
     made: list[HybridPlatform] = []
     record(lambda: made.append(HybridPlatform("platform", {"settings": stack_settings("dev")})))
-    seen: list[tuple[bool, str]] = []
+    seen: list[tuple[bool, str | None]] = []
 
     async def look() -> None:
         output = made[0].kubeconfig
@@ -141,6 +141,7 @@ def test_the_kubeconfig_is_a_secret_and_holds_no_credential() -> None:
 
     pulumi.runtime.sync_await._sync_await(look())
     secret, text = seen[0]
+    assert text is not None
     assert secret, "a kubeconfig is shown as [secret]"
     user = json.loads(text)["users"][0]["user"]
     assert list(user) == ["exec"], "no token and no client certificate"
@@ -421,7 +422,7 @@ def test_every_component_can_be_served_to_other_languages() -> None:
         for one in vars(headrace_components).values()
         if inspect.isclass(one) and issubclass(one, pulumi.ComponentResource)
     ]
-    schema = json.loads(ComponentProvider(classes, "headrace").schema)
+    schema = json.loads(ComponentProvider(classes, "headrace").schema or "")
     resources = {token.split(":")[-1]: one for token, one in schema["resources"].items()}
     assert set(resources) == {one.__name__ for one in classes}
     for name, one in resources.items():
