@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -55,7 +56,9 @@ class Aws:
     @property
     def region(self) -> str:
         """The provider's region: configured, or from the environment."""
-        region = self.config.region or self._session.get_config_variable("region")
+        # botocore reads AWS_DEFAULT_REGION and profiles, but not AWS_REGION, which every other SDK does.
+        from_environment = os.environ.get("AWS_REGION") or self._session.get_config_variable("region")
+        region = self.config.region or from_environment
         if not region:
             raise ProviderError('missing region: set "aws:region" in the stack configuration, or AWS_REGION')
         return str(region)

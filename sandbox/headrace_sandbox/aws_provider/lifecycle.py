@@ -318,6 +318,8 @@ def _settle(ctx: Context, spec: ResourceType, state: State) -> None:
 def delete(ctx: Context, spec: ResourceType, state: State) -> None:
     """Removes the resource and waits until it is gone. Absent is success."""
     known = {**from_id(spec, str(state.get("id", ""))), **state}
+    if spec.read is not None and spec.read.gone and describe(ctx, spec, known) is None:
+        return  # AWS remembers these for a while, and deleting one twice would be an error
     try:
         if spec.before_delete is not None:
             spec.before_delete(ctx, known)
@@ -338,7 +340,9 @@ def _remove(ctx: Context, spec: ResourceType, state: State) -> None:
         spec.on_delete(ctx, state)
     elif spec.delete is not None:
         shape = ctx.aws.input_shape(spec.service, spec.delete.op)
-        ctx.call(spec.delete.op, requests.build(spec, spec.delete, shape, Values(ctx, state), {}))
+        answer = ctx.call(spec.delete.op, requests.build(spec, spec.delete, shape, Values(ctx, state), {}))
+        if answer.get("Unsuccessful"):  # some operations answer success with a list of what they did not do
+            raise ProviderError(f"{spec.delete.op}: {json.dumps(answer['Unsuccessful'], default=str)}")
 
 
 __all__ = ["NotReady", "Values", "create", "delete", "describe", "from_id", "pairs_to_map", "read", "update"]

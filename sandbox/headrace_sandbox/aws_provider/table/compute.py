@@ -72,7 +72,7 @@ _LAUNCH_TEMPLATE = ResourceType(
     ),
     created={"id": "LaunchTemplate.LaunchTemplateId"},
     on_read=_find_template,
-    read=Read(op="DescribeLaunchTemplates", missing=("InvalidLaunchTemplateId*",)),
+    read=Read(op="DescribeLaunchTemplates", missing=("InvalidLaunchTemplateId*", "InvalidLaunchTemplateName*")),
     delete=Call(op="DeleteLaunchTemplate", args={"LaunchTemplateId": "{id}"}),
     arn=_ARN + "launch-template/{id}",
     rename={
@@ -94,7 +94,7 @@ _LAUNCH_TEMPLATE = ResourceType(
     refused=words("secondaryInterfaces"),
     unknown=words("latestVersion defaultVersion"),
     name=Name(prefix_property="namePrefix", limit=128),
-    tags=ec2_tags("launch-template"),
+    tags=ec2_tags("launch-template", asked=True),
     on_check=_one_default,
     on_update=_new_version,
 )

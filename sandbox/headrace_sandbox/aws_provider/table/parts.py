@@ -10,8 +10,10 @@ def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-def ec2_tags(resource_type: str, target: str = "{id}") -> Tags:
-    """EC2's tags: set at creation, then changed with CreateTags and DeleteTags."""
+def ec2_tags(resource_type: str, target: str = "{id}", *, asked: bool = False) -> Tags:
+    """EC2's tags: set at creation, then changed with CreateTags and DeleteTags. `asked`: read with DescribeTags, for
+    types whose own description may lag behind."""
+    filters = [{"Name": "resource-id", "Values": [target]}]
     return Tags(
         resource_type=resource_type,
         tag="CreateTags",
@@ -19,6 +21,7 @@ def ec2_tags(resource_type: str, target: str = "{id}") -> Tags:
         untag="DeleteTags",
         untag_member="Tags",
         target={"Resources": [target]},
+        list=Read(op="DescribeTags", args={"Filters": filters}, at="Tags") if asked else None,
     )
 
 
