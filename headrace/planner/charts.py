@@ -1,0 +1,141 @@
+"""Plots of the report as SVG text: readable in print and by people who see no red and green."""
+
+from __future__ import annotations
+
+import io
+
+import matplotlib as mpl
+import numpy as np
+
+from headrace.planner.answer import Answer
+from headrace.planner.arrays import BINS_PER_HOUR, DAY_HOURS
+
+mpl.use("Agg")
+# Text stays text, ids do not change from run to run.
+mpl.rcParams.update(
+    {
+        "svg.fonttype": "none",
+        "svg.hashsalt": "headrace",
+        "font.family": "sans-serif",
+        "font.size": 10,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "figure.constrained_layout.use": True,
+    }
+)
+from matplotlib.axes import Axes  # noqa: E402 - after the backend is chosen
+from matplotlib.figure import Figure  # noqa: E402 - after the backend is chosen
+
+# Okabe and Ito's colours, which stay apart for colour-blind readers.
+BLUE, ORANGE, GREEN, GREY, RED = "#0072B2", "#E69F00", "#009E73", "#999999", "#D55E00"
+MONTHS = 12
+
+
+def _figure(height: float = 3.4) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(8.0, height))
+    return figure, figure.add_subplot()
+
+
+def _svg(figure: Figure) -> str:
+    out = io.StringIO()
+    figure.savefig(out, format="svg", metadata={"Date": None})
+    text = out.getvalue()
+    return text[text.index("<svg") :]
+
+
+def demand_chart(answer: Answer) -> str:
+    """Demand and planned floor over the last week of the data."""
+    plan = answer.plan
+    hours = min(plan.demand.hours, 7 * DAY_HOURS)
+    gpus = plan.demand.gpus.reshape(-1, BINS_PER_HOUR)[-hours:]
+    days = np.arange(hours) / DAY_HOURS
+    figure, axes = _figure()
+    axes.fill_between(days, gpus.min(1), gpus.max(1), color=GREY, alpha=0.35, lw=0, label="demand, least to most")
+    axes.plot(days, gpus.mean(1), color=BLUE, lw=1.3, label="demand, hourly mean")
+    axes.step(days, plan.dedicated[-hours:], where="post", color=ORANGE, lw=1.8, label="planned dedicated")
+    axes.set_xlabel("days of the last week of data")
+    axes.set_ylabel("replicas in use at once")
+    axes.set_xlim(0, max(days[-1], 1 / DAY_HOURS))
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, ncols=3, loc="upper left", bbox_to_anchor=(0, 1.16))
+    return _svg(figure)
+
+
+def alternatives_chart(answer: Answer) -> str:
+    """Monthly cost of the plan and of everything it was compared with."""
+    plan = answer.plan
+    rows = {f"{item.name}{'' if item.deployable else ' (hourly)'}": item.usd_per_month for item in plan.candidates}
+    rows.update({name: usd for name, usd in plan.baselines.items() if name not in rows and name != "all-dedicated"})
+    ranked = sorted(rows.items(), key=lambda row: -row[1])
+    figure, axes = _figure(0.32 * len(ranked) + 1.0)
+    colours = [ORANGE if name == plan.policy else BLUE for name, _ in ranked]
+    axes.barh([name for name, _ in ranked], [usd for _, usd in ranked], color=colours, height=0.66)
+    top = max(max(rows.values()), 1.0)
+    for at, (_, usd) in enumerate(ranked):
+        axes.text(usd + top * 0.01, at, f"{usd:,.0f}", va="center", fontsize=9)
+    axes.axvline(plan.bound_usd_per_month, color=RED, ls="--", lw=1.3)
+    axes.text(plan.bound_usd_per_month, len(ranked) - 0.35, " lower bound", color=RED, fontsize=9)
+    axes.set_xlim(0, top * 1.13)
+    axes.set_xlabel("USD a month (chosen plan in orange)")
+    return _svg(figure)
+
+
+def year_chart(answer: Answer, today: float) -> str:
+    """Cumulative spending over twelve months, with the band of -30 % to +30 % demand."""
+    plan = answer.plan
+    months = np.arange(MONTHS + 1)
+    figure, axes = _figure()
+    axes.plot(months, months * today / 1000, color=GREY, lw=1.6, ls="--", label="today")
+    axes.plot(months, months * plan.usd_per_month / 1000, color=ORANGE, lw=2.2, label="plan")
+    axes.plot(months, months * plan.bound_usd_per_month / 1000, color=RED, lw=1.2, ls=":", label="lower bound")
+    by_demand = {item.demand: item.plan_usd for item in plan.sensitivity if item.dedicated_price == 1.0}
+    base = max(by_demand.get(1.0, plan.usd_per_month), 1e-9)
+    low, high = (by_demand.get(factor, base) / base * plan.usd_per_month for factor in (0.7, 1.3))
+    axes.fill_between(
+        months, months * low / 1000, months * high / 1000, color=ORANGE, alpha=0.2, lw=0, label="plan at ±30 % demand"
+    )
+    for advice in answer.commitments:
+        if advice.replicas:
+            saved = advice.saved_usd[1.0] / advice.offer.months
+            label = f"plan with {advice.offer.name}"
+            axes.plot(months, months * (plan.usd_per_month - saved) / 1000, color=GREEN, lw=1.4, label=label)
+    axes.set_xlabel("month")
+    axes.set_ylabel("thousand USD, cumulative")
+    axes.set_xlim(0, MONTHS)
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, loc="upper left")
+    return _svg(figure)
+
+
+def levels_chart(answer: Answer) -> str:
+    """Billed share of each level against the break-even share."""
+    plan = answer.plan
+    shares = plan.level_shares
+    level = np.arange(1, len(shares) + 1)
+    figure, axes = _figure(3.0)
+    axes.step(level, shares * 100, where="mid", color=BLUE, lw=1.6)
+    axes.fill_between(level, shares * 100, step="mid", color=BLUE, alpha=0.15, lw=0)
+    axes.axhline(plan.tariff.break_even * 100, color=RED, ls="--", lw=1.3)
+    axes.text(max(len(shares), 1), plan.tariff.break_even * 100 + 2, "break-even", color=RED, ha="right", fontsize=9)
+    axes.set_xlabel("level (the k-th replica in use at once)")
+    axes.set_ylabel("billed share of time, %")
+    axes.set_ylim(0, max(105.0, plan.tariff.break_even * 110))
+    axes.set_xlim(0.5, max(len(shares), 1) + 0.5)
+    return _svg(figure)
+
+
+def slo_chart(answer: Answer) -> str:
+    """Attainment against monthly cost of the plan and its variants."""
+    points = [answer.slo.plan, *answer.slo.ladder]
+    figure, axes = _figure(3.0)
+    x, y = [p.usd_per_month for p in points], [p.attained * 100 for p in points]
+    axes.plot(x, y, color=BLUE, marker="o", lw=1.4)
+    for point, at_x, at_y in zip(points, x, y, strict=True):
+        text = "plan" if point is answer.slo.plan else f"+{point.extra_floor} floor, +{point.extra_warm} warm"
+        axes.annotate(text, (at_x, at_y), textcoords="offset points", xytext=(6, -10), fontsize=8)
+    axes.axhline(answer.slo.target * 100, color=RED, ls="--", lw=1.3)
+    axes.text(max(x), answer.slo.target * 100, "objective ", color=RED, ha="right", va="bottom", fontsize=9)
+    axes.margins(x=0.18, y=0.15)
+    axes.set_xlabel("USD a month, simulated stretch")
+    axes.set_ylabel("first token in time, %")
+    return _svg(figure)

@@ -1,0 +1,232 @@
+"""The twelve-month report for people who pay and people who run it: one context, rendered as HTML or as PDF."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import jinja2
+
+from headrace.errors import refuse
+from headrace.planner import charts
+from headrace.planner.advice import Step, Way, tree, ways
+from headrace.planner.answer import Answer, outcome_sentence
+
+MONTHS = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A plot with the sentence that tells what to see."""
+
+    name: str
+    title: str
+    caption: str
+    svg: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """Everything that the templates print, as text and plain rows."""
+
+    title: str
+    subtitle: str
+    verdict: str
+    headline: tuple[tuple[str, str], ...]
+    figures: tuple[Figure, ...]
+    ways: tuple[Way, ...]
+    steps: tuple[Step, ...]
+    sensitivity: tuple[tuple[str, ...], ...]
+    commitments: tuple[tuple[str, ...], ...]
+    risks: tuple[str, ...]
+    assumptions: tuple[tuple[str, str, str, str], ...]
+    quality: tuple[str, ...]
+    stale: tuple[str, ...]
+    coupled: str
+
+
+def context(answer: Answer) -> Context:
+    """Numbers into sentences."""
+    plan = answer.plan
+    today = answer.workload.current_usd_per_month
+    against = today if today is not None else plan.baselines["serverless-only"]
+    compared = "today's bill" if today is not None else "serverless only (no current bill was given)"
+    saved = against - plan.usd_per_month - answer.workload.operations_usd_per_month
+    share = plan.regret_usd_per_month / plan.bound_usd_per_month if plan.bound_usd_per_month else 0.0
+    return Context(
+        title=f"GPU inference for {answer.workload.name}: twelve months",
+        subtitle=(
+            f"{answer.service.gpu}, prices of {answer.day}, {answer.traffic.days:.1f} days of traffic; amounts in US"
+            " dollars"
+        ),
+        verdict=plan.verdict.sentence,
+        headline=(
+            ("plan, a month", _usd(plan.usd_per_month)),
+            (f"saved in {MONTHS} months against {compared}", _usd(saved * MONTHS)),
+            ("lower bound, a month", _usd(plan.bound_usd_per_month)),
+            ("regret against perfect foresight", f"{_usd(plan.regret_usd_per_month)} a month ({share:.1%})"),
+            ("first token in time", f"{answer.slo.plan.attained:.2%} (objective {answer.slo.target:.0%})"),
+            ("dedicated replicas", f"{int(plan.schedule.min())} to {int(plan.schedule.max())}, {plan.policy}"),
+        ),
+        figures=_figures(answer, against),
+        ways=tuple(ways(answer)),
+        steps=tuple(tree(answer)),
+        sensitivity=tuple(
+            (
+                f"{item.demand - 1:+.0%}",
+                f"{item.dedicated_price - 1:+.0%}",
+                f"{item.serverless_price - 1:+.0%}",
+                _usd(item.plan_usd),
+                _usd(item.replanned_usd),
+                _usd(item.bound_usd),
+                item.verdict,
+            )
+            for item in plan.sensitivity
+        ),
+        commitments=tuple(
+            (
+                item.offer.name,
+                str(item.replicas),
+                str(item.offer.months),
+                *(_usd(item.saved_usd[factor]) for factor in (0.7, 1.0, 1.3)),
+                "never in its term" if item.break_even_month is None else f"month {item.break_even_month:.1f}",
+            )
+            for item in answer.commitments
+        ),
+        risks=tuple(_risks(answer)),
+        assumptions=tuple((item.name, item.value, item.source, item.as_of) for item in plan.assumptions),
+        quality=tuple(answer.traffic.quality.sentences()),
+        stale=answer.stale,
+        coupled="" if answer.coupled is None else outcome_sentence(answer.coupled),
+    )
+
+
+def _figures(answer: Answer, today: float) -> tuple[Figure, ...]:
+    return (
+        Figure(
+            name="year",
+            title="Spending over twelve months",
+            caption="The band is the same plan if demand falls or rises by 30 %.",
+            svg=charts.year_chart(answer, today),
+        ),
+        Figure(
+            name="alternatives",
+            title="What everything else would have cost",
+            caption="Each policy was walked over the traffic's own past and knew only the hours before each decision.",
+            svg=charts.alternatives_chart(answer),
+        ),
+        Figure(
+            name="demand",
+            title="Demand and planned floor",
+            caption="What lies above the orange line is served serverless.",
+            svg=charts.demand_chart(answer),
+        ),
+        Figure(
+            name="levels",
+            title="Which levels pay for a dedicated GPU",
+            caption="A level is cheaper dedicated where its billed share lies above the break-even.",
+            svg=charts.levels_chart(answer),
+        ),
+        Figure(
+            name="slo",
+            title="The price of waiting less",
+            caption="Simulated request by request; each point adds dedicated replicas or minimum instances.",
+            svg=charts.slo_chart(answer),
+        ),
+    )
+
+
+def _risks(answer: Answer) -> list[str]:
+    plan = answer.plan
+    risks = []
+    low = next(item for item in plan.sensitivity if item.demand == 0.7)
+    idle = low.plan_usd - low.replanned_usd
+    if idle > 0.02 * plan.usd_per_month:
+        risks.append(f"If demand falls by 30 % and nobody re-plans, the floor wastes {_usd(idle)} a month.")
+    changed = [item for item in plan.sensitivity if item.verdict != plan.sensitivity[1].verdict]
+    risks += [
+        f"At {item.demand - 1:+.0%} demand, {item.dedicated_price - 1:+.0%} dedicated and"
+        f" {item.serverless_price - 1:+.0%} serverless price the verdict becomes: {item.verdict}."
+        for item in changed
+    ]
+    if answer.profile.breaks_h:
+        days = ", ".join(f"{hour / 24:.1f}" for hour in answer.profile.breaks_h[:5])
+        risks.append(f"The level of demand changed for good at day {days}: older weeks are a poor guide.")
+    if not answer.slo.met:
+        better = answer.slo.cheapest_that_meets
+        fix = (
+            f"; the cheapest variant that keeps it has +{better.extra_floor} dedicated and +{better.extra_warm} minimum"
+            f" instances for {_usd(better.usd_per_month)} a month"
+            if better
+            else ""
+        )
+        risks.append(f"The latency objective is missed ({answer.slo.plan.attained:.2%}){fix}.")
+    risks += [
+        f"Commitment {item.offer.name} loses {_usd(-item.saved_usd[0.7])} over its term if demand falls by 30 %."
+        for item in answer.commitments
+        if item.saved_usd[0.7] < 0
+    ]
+    if answer.stale:
+        risks.append(f"{len(answer.stale)} prices have not been checked for longer than their limit.")
+    return risks or ["None of the tested changes of demand (±30 %) and prices (±20 %) changes the verdict."]
+
+
+def _usd(value: float) -> str:
+    return f"${value:,.0f}" if value >= 0 else f"-${-value:,.0f}"
+
+
+def _templates() -> jinja2.Environment:
+    folder = files("headrace.planner") / "templates"
+    return jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
+        autoescape=jinja2.select_autoescape(["html.j2"], default_for_string=False),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def html(values: Context) -> str:
+    """One self-contained page."""
+    return _templates().get_template("report.html.j2").render(report=values)
+
+
+def pdf(values: Context) -> bytes:
+    """An A4 document, typeset by typst."""
+    import typst
+
+    environment = _templates()
+    environment.filters["typ"] = _typst_text
+    with tempfile.TemporaryDirectory(prefix="headrace-report-") as folder:
+        for figure in values.figures:
+            (Path(folder) / f"{figure.name}.svg").write_text(figure.svg, encoding="utf-8")
+        source = Path(folder) / "report.typ"
+        source.write_text(environment.get_template("report.typ.j2").render(report=values), encoding="utf-8")
+        return bytes(typst.compile(str(source)))
+
+
+def _typst_text(text: object) -> str:
+    """Text that typst prints as it stands."""
+    return "".join(f"\\{char}" if char in "\\#$*_`<>@[]~=-+/\"'" else char for char in str(text))
+
+
+def write_report(answer: Answer, out: Path) -> None:
+    """Write .html or .pdf, beside and renamed."""
+    values = context(answer)
+    if out.suffix == ".html":
+        content = html(values).encode()
+    elif out.suffix == ".pdf":
+        content = pdf(values)
+    else:
+        raise refuse("--out", str(out), "is neither .html nor .pdf", next_step="name it report.html or report.pdf")
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{out.name}.", dir=out.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(out)
+    except OSError as error:
+        raise refuse("--out", str(out), f"can't be written ({error.strerror})", next_step="check the folder") from error
