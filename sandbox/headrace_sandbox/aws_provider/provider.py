@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -39,6 +40,7 @@ class AwsProvider(api.Provider):
         self._config = Config()
         self._parent = os.getppid()
         self._creating = 0
+        self._counting = threading.Lock()
 
     @cached_property
     def _aws(self) -> Aws:
@@ -102,17 +104,19 @@ class AwsProvider(api.Provider):
                 id="", state=_guarded(decl, planned_create(spec, decl, inputs, self._region(inputs)))
             )
         ctx = self._context(spec, inputs, request.urn, request.timeout_s)
-        self._creating += 1
+        with self._counting:
+            self._creating += 1
         try:
             state = self._attempt(
                 f"creating {_label(request)}", lambda: lifecycle.create(ctx, spec, decl, inputs), decl
             )
-            self._undo_if_orphaned(ctx, spec, state)
+            self._undo_if_orphaned(spec, state, ctx.region)
         except api.InitFailed as partial:
-            self._undo_if_orphaned(ctx, spec, {**reveal(partial.state), "id": partial.id})
+            self._undo_if_orphaned(spec, {**reveal(partial.state), "id": partial.id}, ctx.region)
             raise
         finally:
-            self._creating -= 1
+            with self._counting:
+                self._creating -= 1
         return api.CreateResult(id=str(state.pop("id")), state=_guarded(decl, state))
 
     def read(self, request: api.ReadRequest) -> api.ReadResult | None:
@@ -197,13 +201,21 @@ class AwsProvider(api.Provider):
             seed=urn,
         )
 
-    def _undo_if_orphaned(self, ctx: Context, spec: ResourceType, state: State) -> None:
+    def _undo_if_orphaned(self, spec: ResourceType, state: State, region: str) -> None:
         """Nobody is left to record what was created: take it away again."""
         if os.getppid() == self._parent:
             return
+        # Everything else was told to stop; this must still run to its end.
+        ctx = Context(
+            self._aws,
+            region=region,
+            service=spec.service,
+            cancelled=threading.Event(),
+            timeout_s=_ORPHANED_WAIT_S,
+        )
         try:
             lifecycle.delete(ctx, spec, state)
-        except (ClientError, BotoCoreError, TimeoutError, InterruptedError) as error:
+        except (ClientError, BotoCoreError, TimeoutError, api.ProviderError) as error:
             self.log(explain(error, f"undoing {state['id']}"), severity=api.Severity.ERROR)
 
     def _attempt(self, doing: str, work: Callable[[], T], decl: Declaration | None) -> T:
