@@ -29,6 +29,15 @@ from tests.unit.components.recording import ACCOUNT, Engine, Recorded, record, s
 
 NODE_GROUP = "aws:eks/nodeGroup:NodeGroup"
 LAUNCH_TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate"
+COMPONENTS = (
+    "DedicatedPool",
+    "GpuCluster",
+    "HybridPlatform",
+    "ModelStore",
+    "PrivateNetwork",
+    "SpendGuard",
+    "TenantSpace",
+)
 
 
 def takes_tags(type_: str) -> bool:
@@ -57,15 +66,7 @@ def test_machines_and_volumes_are_tagged_by_the_launch_template(production_stack
 
 def test_every_component_registers_facts_that_read_back(production_stack: Engine) -> None:
     components = [one for one in production_stack.resources if one.type.startswith("headrace:index:")]
-    assert {one.type.split(":")[-1] for one in components} == {
-        "HybridPlatform",
-        "PrivateNetwork",
-        "GpuCluster",
-        "ModelStore",
-        "DedicatedPool",
-        "TenantSpace",
-        "SpendGuard",
-    }
+    assert {one.type.split(":")[-1] for one in components} == set(COMPONENTS)
     for component in components:
         facts = facts_from_props(component.inputs["facts"])
         assert facts_from_props(json.loads(json.dumps(facts.to_props()))) == facts, component.name
@@ -418,11 +419,7 @@ def test_an_alert_webhook_stays_secret() -> None:
 
 
 def test_every_component_can_be_served_to_other_languages() -> None:
-    classes = [
-        one
-        for one in vars(headrace_components).values()
-        if inspect.isclass(one) and issubclass(one, pulumi.ComponentResource)
-    ]
+    classes = [getattr(headrace_components, name) for name in COMPONENTS]
     schema = json.loads(ComponentProvider(classes, "headrace").schema or "")
     resources = {token.split(":")[-1]: one for token, one in schema["resources"].items()}
     assert set(resources) == {one.__name__ for one in classes}
