@@ -8,6 +8,7 @@ each replay, the dates as well). Requests are served one at a time: moto's backe
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import io
 import json
@@ -116,7 +117,7 @@ class Application:
         self._lock = threading.Lock()
         self._clock = Clock()
         self._born: set[tuple[str, str]] = set()
-        self._birth("ec2", "us-east-1")  # the first region of all draws more than the others, so it is always this one
+        self._wake()
         vars(utils)["datetime"] = self._clock.module  # the one place where moto's helpers read the time
 
     def replay(self) -> int:
@@ -158,13 +159,16 @@ class Application:
         region = environ.get("HTTP_X_HEADRACE_REGION", "us-east-1")
         for service in ("ec2", environ.get("HTTP_X_HEADRACE_SERVICE", "sts")):
             self._birth(service, region)
-        self._random.seed(seed)
         answer: list[Any] = []
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> None:
             answer[:] = [status, headers]
 
         try:
+            self._moto.get_application(
+                environ
+            )  # imports a service's code, which draws, before the seed of the call is set
+            self._random.seed(seed)
             content = b"".join(self._moto(environ, start))
         except NotImplementedError as error:
             return _outcome("501 Not Implemented", "unsupported", str(error))
@@ -177,6 +181,22 @@ class Application:
             return _outcome("501 Not Implemented", "unsupported", "moto has no such operation")
         return status, [(k, v) for k, v in headers if k.lower() not in ("connection", "date", "server")], content
 
+    def _wake(self) -> None:
+        """Make what any first call makes inside moto (IAM with its managed policies, which draw ids, is asked for the
+        account of every access key), so that a replayed call finds what it found in the first life."""
+        from werkzeug.test import EnvironBuilder
+
+        scope = "Credential=headrace/20260101/us-east-1/sts/aws4_request, SignedHeaders=host, Signature=0"
+        request = EnvironBuilder(
+            method="POST",
+            base_url="http://127.0.0.1",
+            data={"Action": "GetCallerIdentity", "Version": "2011-06-15"},
+            headers={"Authorization": f"AWS4-HMAC-SHA256 {scope}"},
+        )
+        for service in ("iam", "sts", "ec2"):
+            self._birth(service, "us-east-1")
+        self._run(request.get_environ(), "first")
+
     def _birth(self, service: str, region: str) -> None:
         """What a service makes when it is first used in a region (a default VPC) gets ids that must not depend on which
         call comes first."""
@@ -185,10 +205,13 @@ class Application:
         self._born.add((service, region))
         try:
             backends = get_backend(cast("Any", service))[DEFAULT_ACCOUNT_ID]
-            self._random.seed(f"birth of {service} in {region}")
-            _ = backends[region]
-        except (ImportError, KeyError):
-            return  # moto has no such service, or it is global; the call itself will tell
+        except ImportError:
+            return  # moto has no such service; the call itself will tell
+        for place in (region, "aws"):  # a global service has one backend per partition
+            self._random.seed(f"birth of {service} in {place}")
+            with contextlib.suppress(KeyError):
+                _ = backends[place]
+                return
 
 
 def _outcome(status: str, outcome: str, text: str) -> tuple[str, list[tuple[str, str]], bytes]:
