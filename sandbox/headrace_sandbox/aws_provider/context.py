@@ -109,6 +109,15 @@ class Aws:
             self._identity = {"account": answer["Account"], "arn": answer["Arn"], "user_id": answer["UserId"]}
         return self._identity
 
+    def guard_account(self) -> None:
+        """Refuses to work in an account that the provider's configuration rules out."""
+        allowed, forbidden = self.config.allowed_accounts, self.config.forbidden_accounts
+        if not allowed and not forbidden:
+            return
+        account = self.identity()["account"]
+        if account in forbidden or (allowed and account not in allowed):
+            raise ProviderError(f"AWS account ID not allowed: {account}")
+
 
 def code_of(error: BaseException) -> str:
     """AWS's error code, or ""."""

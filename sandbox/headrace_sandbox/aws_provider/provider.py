@@ -117,7 +117,8 @@ class AwsProvider(api.Provider):
         finally:
             with self._counting:
                 self._creating -= 1
-        return api.CreateResult(id=str(state.pop("id")), state=_guarded(decl, state))
+        # As the official plugin, the id stays among the outputs: a stack policy finds a resource by it.
+        return api.CreateResult(id=str(state["id"]), state=_guarded(decl, state))
 
     def read(self, request: api.ReadRequest) -> api.ReadResult | None:
         spec, decl = _spec(request.type), declaration(request.type)
@@ -129,7 +130,7 @@ class AwsProvider(api.Provider):
         state = self._attempt(f"reading {_label(request)}", lambda: lifecycle.read(ctx, spec, decl, known), decl)
         if state is None:
             return None
-        found_id = str(state.pop("id"))
+        found_id = str(state["id"])
         old_inputs = reveal(request.inputs)
         if request.is_import:
             # What only steers the provider isn't in AWS; the program that says nothing of it means the default.
@@ -155,7 +156,6 @@ class AwsProvider(api.Provider):
         state = self._attempt(
             f"updating {_label(request)}", lambda: lifecycle.update(ctx, spec, decl, old, inputs, changed), decl
         )
-        state.pop("id")
         return _guarded(decl, state)
 
     def delete(self, request: api.DeleteRequest) -> None:
@@ -192,6 +192,7 @@ class AwsProvider(api.Provider):
         return region if isinstance(region, str) and region else self._aws.region
 
     def _context(self, spec: ResourceType, state: Mapping[str, Any], urn: str, timeout_s: float | None) -> Context:
+        self._aws.guard_account()
         return Context(
             self._aws,
             region=spec.home or self._region(state),
@@ -224,9 +225,9 @@ class AwsProvider(api.Provider):
             return work()
         except lifecycle.NotReady as partial:
             state = dict(partial.state)
-            identity = str(state.pop("id", ""))
+            identity = str(state.get("id", ""))
             cause = partial.__cause__ or partial
-            known = {k: v for k, v in state.items() if decl is None or k in decl.outputs}
+            known = {k: v for k, v in state.items() if decl is None or k == "id" or k in decl.outputs}
             raise api.InitFailed(id=identity, state=_guarded(decl, known), reasons=(explain(cause, doing),)) from None
         except (ClientError, BotoCoreError, TimeoutError, InterruptedError) as error:
             raise api.ProviderError(explain(error, doing)) from None

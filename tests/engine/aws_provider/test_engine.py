@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -168,3 +172,39 @@ secretsmanager.SecretVersion("v", secret_id=secret.id, secret_string="correct-ho
     shown = kept.up()
     assert "correct-horse-battery" not in shown.stdout + shown.stderr
     assert "correct-horse-battery" not in str(kept.state())
+
+
+MANY = """
+from pulumi_aws import ec2
+for index in range(24):
+    ec2.Vpc(f"v{index}", cidr_block=f"10.{100 + index}.0.0/16", tags={"crash": "test"})
+"""
+
+
+def test_an_engine_killed_in_mid_up_leaves_no_orphan_and_the_next_up_completes(
+    stack: MakeStack, aws_url: str, aws: Callable[..., Any]
+) -> None:
+    many = stack(MANY, name="crash", config=CONFIG)
+    ec2 = aws("ec2")
+
+    def living() -> set[str]:
+        return {v["VpcId"] for v in ec2.describe_vpcs(Filters=[{"Name": "tag:crash", "Values": ["test"]}])["Vpcs"]}
+
+    argv = many.argv("up", "--yes", "--skip-preview")
+    quiet = subprocess.DEVNULL
+    running = subprocess.Popen(argv, cwd=many.project, env=many.environment(), stdout=quiet, stderr=quiet)
+    try:
+        end = time.monotonic() + 300
+        while not living() and running.poll() is None and time.monotonic() < end:
+            time.sleep(0.05)
+        assert running.poll() is None, "the engine is killed while it works"
+    finally:
+        os.kill(running.pid, signal.SIGKILL)
+        running.wait()
+    time.sleep(6)  # the plugin sees within a second that the engine is gone, and finishes what it had begun
+    many.cancel()
+    known = {r["id"] for r in many.resources() if r["type"] == "aws:ec2/vpc:Vpc"}
+    assert living() <= known, "what the state doesn't know was taken away again"
+    many.up()
+    assert len(living()) == 24
+    assert set(many.changes()) == {"same"}

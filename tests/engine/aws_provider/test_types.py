@@ -331,6 +331,12 @@ def test_a_delete_that_aws_refuses_says_why(driver: Driver) -> None:
         driver.provider.delete(request)
 
 
+def test_an_account_that_is_ruled_out_is_left_alone(driver: Driver) -> None:
+    driver.provider.configure({"region": "us-east-1", "allowedAccountIds": '["999999999999"]'})
+    with pytest.raises(api.ProviderError, match="account ID not allowed"):
+        driver.create("aws:ec2/vpc:Vpc", "v", {"cidrBlock": "10.7.0.0/16"})
+
+
 def test_what_is_made_for_a_dead_engine_is_undone(driver: Driver, aws: Callable[..., Any]) -> None:
     before = {v["VpcId"] for v in aws("ec2").describe_vpcs()["Vpcs"]}
     driver.provider._parent = -1  # as if the engine had gone: we are somebody else's child now
