@@ -33,7 +33,7 @@ def aws(aws_url: str) -> Callable[[str], Any]:
     session.set_credentials(KEY, "sandbox")
 
     def client(service: str, region: str = "us-east-1") -> Any:
-        return session.create_client(service, region_name=region, endpoint_url=aws_url)  # type: ignore[call-overload]  # the stubs know literal names only
+        return session.create_client(service, region_name=region, endpoint_url=aws_url)
 
     return client
 

@@ -26,7 +26,7 @@ class Made:
         return self.state[name]
 
     @property
-    def _who(self) -> dict[str, str]:
+    def _who(self) -> dict[str, Any]:
         return self.driver.who(self.token, self.name)
 
     def check(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,7 +81,7 @@ class Driver:
         self.made: list[Made] = []
 
     @staticmethod
-    def who(token: str, name: str) -> dict[str, str]:
+    def who(token: str, name: str) -> dict[str, Any]:
         return {"urn": f"urn:pulumi:test::inference::{token}::{name}", "name": name, "type": token}
 
     def check(

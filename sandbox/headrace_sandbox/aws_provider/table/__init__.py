@@ -7,16 +7,18 @@ from headrace_sandbox.aws_provider.table import (
     compute,
     ecr,
     eks,
+    endpoints,
     iam,
     keys,
     messages,
     network,
+    routes,
     rules,
     s3,
     spend,
     watch,
 )
 
-_MODULES = (network, rules, compute, eks, iam, keys, s3, ecr, messages, watch, spend)
+_MODULES = (network, routes, endpoints, rules, compute, eks, iam, keys, s3, ecr, messages, watch, spend)
 
 TYPES: dict[str, ResourceType] = {row.type: row for module in _MODULES for row in module.ROWS}

@@ -7,9 +7,8 @@ from typing import Any
 from headrace_sandbox.aws_provider import requests
 from headrace_sandbox.aws_provider.context import Context
 from headrace_sandbox.aws_provider.spec import Call, Name, Read, Ready, ResourceType, State, Update
+from headrace_sandbox.aws_provider.table.parts import EC2_ARN as _ARN
 from headrace_sandbox.aws_provider.table.parts import ec2_tags, words
-
-_ARN = "arn:{partition}:ec2:{region}:{account}:"
 
 # -- Launch template ---------------------------------------------------------------------------------------------------
 

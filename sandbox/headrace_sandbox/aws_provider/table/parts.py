@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from headrace_sandbox.aws_provider.spec import Read, Tags
 
+EC2_ARN = "arn:{partition}:ec2:{region}:{account}:"
+"""What every ARN of EC2 begins with; a template."""
+
 
 def words(text: str) -> frozenset[str]:
     """A set of names written as one text."""

@@ -7,10 +7,10 @@ from typing import Any
 
 from headrace_sandbox.aws_provider.context import Context
 from headrace_sandbox.aws_provider.spec import Call, Name, Read, ResourceType, State
+from headrace_sandbox.aws_provider.table.parts import EC2_ARN as _ARN
 from headrace_sandbox.aws_provider.table.parts import ec2_tags, words
 from headrace_sandbox.plugin.provider import ProviderError
 
-_ARN = "arn:{partition}:ec2:{region}:{account}:"
 _NO_GROUP = ("InvalidGroup.NotFound", "InvalidGroupId.Malformed")
 _DIRECTIONS = {
     "ingress": ("IpPermissions", "AuthorizeSecurityGroupIngress", "RevokeSecurityGroupIngress"),
