@@ -148,8 +148,9 @@ class Application:
         seed = secrets.token_hex(16)
         remembered = dict(environ)
         with self._lock:
-            at = time.time()
+            at = self._clock.frozen_at = time.time()  # the call's time stands still, so that its replay shows the same
             status, headers, content = self._run(environ, seed)
+            self._clock.frozen_at = None
             if environ.get(JOURNAL_HEADER) and status[0] in "23":
                 self._journal.append(at, seed, remembered, body)
         start_response(status, headers)
@@ -191,7 +192,7 @@ class Application:
             method="POST",
             base_url="http://127.0.0.1",
             data={"Action": "GetCallerIdentity", "Version": "2011-06-15"},
-            headers={"Authorization": f"AWS4-HMAC-SHA256 {scope}"},
+            headers=[("Authorization", f"AWS4-HMAC-SHA256 {scope}")],
         )
         for service in ("iam", "sts", "ec2"):
             self._birth(service, "us-east-1")
