@@ -100,8 +100,11 @@ def windows_traffic(source: Source, service: ServiceModel, *, utilization: float
     labels = distinct[base].fill_null("(none)").to_numpy() if base else np.full(len(window), "(all)")
     smooth_s = service.latency_s(mean_in, mean_out)
     series: dict[str, Floats] = {}
-    for label in sorted(set(labels.tolist())):
-        mine = labels == label
+    names, codes = np.unique(labels.astype(str), return_inverse=True)
+    order = np.argsort(codes, kind="stable")
+    edges = np.searchsorted(codes[order], np.arange(len(names) + 1))
+    for at, label in enumerate(names.tolist()):
+        mine = order[edges[at] : edges[at + 1]]
         series[label] = _spread(window[mine], rate[mine], cv[mine], work[mine], count, seed=label, smooth_s=smooth_s)
         total += series[label]
     if base:
@@ -135,12 +138,17 @@ def _spread(window: Ints, rate: Floats, cv: Floats, work: Floats, count: int, *,
     rng = np.random.default_rng(zlib.crc32(seed.encode()))
     mean = rate * BIN_S
     variance = np.maximum(cv, 1e-3) ** 2
-    drawn = rng.gamma(np.maximum(mean, 1e-12)[:, None] / variance[:, None], variance[:, None], (len(mean), 60))
+    shape = (np.maximum(mean, 1e-12) / variance).astype(np.float32)
+    # The scale of the gamma distribution cancels: each window is brought to its measured mean below.
+    drawn = rng.standard_gamma(shape[:, None], (len(mean), BINS_PER_WINDOW), dtype=np.float32).astype(np.float64)
     # Rates are measured, so each window keeps its mean; only the unevenness inside it is drawn.
     sums = drawn.mean(1)
     drawn = np.where(sums[:, None] > 0, drawn * (mean / np.where(sums > 0, sums, 1.0))[:, None], mean[:, None])
     flow = np.zeros((count, BINS_PER_WINDOW))
-    np.add.at(flow, window, drawn * work[:, None] / BIN_S)
+    if len(np.unique(window)) == len(window):
+        flow[window] = drawn * (work / BIN_S)[:, None]
+    else:
+        np.add.at(flow, window, drawn * (work / BIN_S)[:, None])
     return _held(flow.reshape(-1), smooth_s)
 
 
