@@ -81,7 +81,41 @@ def _versions(write: str) -> Kept:
     )
 
 
+def _rule_description(params: Doc) -> Doc:
+    """The description of a rule that names another group: moto keeps those of address ranges only."""
+    pairs = [pair for permission in params.get("IpPermissions", []) for pair in permission.get("UserIdGroupPairs", [])]
+    return {"Description": pairs[0]["Description"]} if len(pairs) == 1 and "Description" in pairs[0] else {}
+
+
+def _new_rule(_: Doc, output: Doc) -> str:
+    return str(next(iter(output.get("SecurityGroupRules", [])), {}).get("SecurityGroupRuleId"))
+
+
+def _changed_rule_description(params: Doc) -> Doc:
+    return _same("Description")(params["SecurityGroupRules"][0].get("SecurityGroupRule", {}))
+
+
+def _rules(write: str, ident: Callable[[Doc, Doc], str], value: Callable[[Doc], Doc]) -> Kept:
+    return Kept(
+        service="ec2",
+        write=write,
+        read="DescribeSecurityGroupRules",
+        ident=ident,
+        value=value,
+        items=lambda output: output.get("SecurityGroupRules", []),
+        ident_of=lambda item, _: item["SecurityGroupRuleId"],
+    )
+
+
 TABLE: Sequence[Kept] = (
+    _rules("AuthorizeSecurityGroupIngress", _new_rule, _rule_description),
+    _rules("AuthorizeSecurityGroupEgress", _new_rule, _rule_description),
+    # One rule a call is what the provider sends.
+    _rules(
+        "ModifySecurityGroupRules",
+        lambda params, _: params["SecurityGroupRules"][0]["SecurityGroupRuleId"],
+        _changed_rule_description,
+    ),
     _versions("CreateLaunchTemplate"),
     _versions("CreateLaunchTemplateVersion"),
     Kept(

@@ -137,9 +137,17 @@ class KubernetesProvider(api.Provider):
         body = shape.to_object(request.inputs)
         try:
             place = self.connection.place(gvk, body["metadata"].get("namespace"))
-            live = self.connection.apply(place, body, manager=manager, dry_run=True)
         except NoSuchKind:
             return as_asked  # its definition may be part of the same update
+        except (ApiError, Unreachable) as fault:
+            # The cluster is there, but the access entry that lets us in may be part of the same update.
+            codes = (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN)
+            if isinstance(fault, ApiError) and fault.code not in codes:
+                raise
+            self.log(f"no dry run: {fault}", urn=request.urn, severity=Severity.WARNING)
+            return as_asked
+        try:
+            live = self.connection.apply(place, body, manager=manager, dry_run=True)
         except Unreachable as fault:
             self.log(f"no dry run: {fault}", urn=request.urn, severity=Severity.WARNING)
             return as_asked

@@ -136,3 +136,30 @@ def test_an_endpoint_keeps_its_address_type(cloud: Cloud, network: dict[str, Any
     shown = ec2.describe_vpc_endpoints(VpcEndpointIds=[made])["VpcEndpoints"][0]
     assert (shown["IpAddressType"], shown["DnsOptions"]["DnsRecordIpType"]) == ("ipv4", "ipv4")
     ec2.delete_vpc_endpoints(VpcEndpointIds=[made])
+
+
+def test_a_rule_between_groups_keeps_its_description(cloud: Cloud, network: dict[str, Any]) -> None:
+    ec2 = cloud.client("ec2")
+    vpc = ec2.describe_subnets(SubnetIds=network["subnets"][:1])["Subnets"][0]["VpcId"]
+    group = ec2.create_security_group(GroupName="rules", Description="rules", VpcId=vpc)["GroupId"]
+    pair = {"GroupId": group, "Description": "within the group"}
+    rule = ec2.authorize_security_group_ingress(
+        GroupId=group, IpPermissions=[{"IpProtocol": "-1", "UserIdGroupPairs": [pair]}]
+    )["SecurityGroupRules"][0]["SecurityGroupRuleId"]
+
+    def description() -> str:
+        found = ec2.describe_security_group_rules(SecurityGroupRuleIds=[rule])["SecurityGroupRules"][0]
+        return str(found.get("Description"))
+
+    assert description() == "within the group", "moto drops it, the gateway keeps it"
+    changed = {
+        "IpProtocol": "-1",
+        "FromPort": -1,
+        "ToPort": -1,
+        "ReferencedGroupId": group,
+        "Description": "among peers",
+    }
+    ec2.modify_security_group_rules(
+        GroupId=group, SecurityGroupRules=[{"SecurityGroupRuleId": rule, "SecurityGroupRule": changed}]
+    )
+    assert description() == "among peers", "a changed description shows"

@@ -235,6 +235,8 @@ def _authorize(op: str) -> Any:
 def _modify_rule(ctx: Context, old: State, inputs: State, _changed: frozenset[str]) -> None:
     request = {member: inputs[name] for name, (_, _, member) in _SOURCES.items() if inputs.get(name)}
     request |= {m: inputs[n] for n, m in (("fromPort", "FromPort"), ("toPort", "ToPort")) if inputs.get(n) is not None}
+    if inputs["ipProtocol"] == "-1":
+        request |= {"FromPort": -1, "ToPort": -1}  # as AWS reports them; moto wants ports for every protocol
     request |= {"IpProtocol": inputs["ipProtocol"], "Description": inputs.get("description") or ""}
     rule = {"SecurityGroupRuleId": old["id"], "SecurityGroupRule": request}
     ctx.call("ModifySecurityGroupRules", {"GroupId": old["securityGroupId"], "SecurityGroupRules": [rule]})
