@@ -41,6 +41,16 @@ def warm_plan(
 ) -> WarmPlan:
     """Minimum instances that avoid a cold start for at most `worth_usd` each. dedicated: GPUs per hour, [hours]."""
     days = demand.hours / 24
+    if not tables.levels:
+        nothing = np.zeros(period, dtype=np.int64)
+        return WarmPlan(
+            minimum=nothing,
+            usd_per_day=0.0,
+            avoided_per_day=0.0,
+            starts_per_day=0.0,
+            ladder=(),
+            median_usd_per_avoided=None,
+        )
     slots = (np.arange(demand.hours) + slot_of_hour(demand, period=period)) % period
     level = np.arange(tables.levels)[None, :]
     overflow = level >= dedicated[:, None]

@@ -212,7 +212,7 @@ def _frame(shape: Shape) -> tuple[int, int]:
     """First second and number of hours: whole clock hours if the trace has two days, else from the first request."""
     span = shape.last_s - shape.first_s
     if span >= 48 * HOUR_S:
-        first = int(np.ceil(shape.first_s / HOUR_S - 1e-9))
+        first = int(np.ceil(shape.first_s / HOUR_S - 0.02))
         last = int(np.floor(shape.last_s / HOUR_S + 0.02))
         return first * HOUR_S, max(last - first, 1)
     return int(shape.first_s // BIN_S) * BIN_S, max(int(np.ceil(span / HOUR_S - 0.25)), 1)

@@ -20,6 +20,8 @@ EXTRA_FLOOR: Final = (0, 1, 2, 4)
 EXTRA_WARM: Final = (0, 1, 4)
 # Uncapped serverless is simulated with this many workers beyond the peak.
 SPARE_WORKERS: Final = 64
+# A variant must attain this many percentage points more to be worth a line.
+LEAST_POINTS: Final = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +188,7 @@ def _ladder(plan: Attainment, variants: list[Attainment]) -> tuple[Attainment, .
     last = plan
     for item in sorted(variants[1:], key=lambda variant: (variant.usd_per_month, -variant.attained)):
         points = (item.attained - last.attained) * 100
-        if points > 1e-6:
+        if points >= LEAST_POINTS:
             ladder.append(replace(item, usd_per_further_point=(item.usd_per_month - last.usd_per_month) / points))
             last = item
     return tuple(ladder)

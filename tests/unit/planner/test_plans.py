@@ -1,0 +1,246 @@
+"""Schedules, the coupled program, verdicts, commitments, warm-up and statistics."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headrace.planner.arrays import BINS_PER_HOUR, Floats
+from headrace.planner.commitment import Commitment, advise
+from headrace.planner.coupled import GpuType, Infeasible, Limits, Proven, Reservation, decreasing, solve
+from headrace.planner.levels import Demand, level_tables
+from headrace.planner.planning import Constraints, make_plan
+from headrace.planner.poc import Decision, Side, judge
+from headrace.planner.schedule import best_schedule, changes, expand, slot_costs, switch_cost_usd
+from headrace.planner.statistics import breaks, constant_cost, pooling, profile
+from headrace.planner.tariff import Tariff
+from headrace.planner.traffic import repair
+from headrace.planner.verdict import VerdictKind
+
+from .conftest import daily_demand
+
+PRICES = Tariff(dedicated_usd_hour=2.0, serverless_usd_second=0.001, idle_timeout_s=60, cold_start_s=30)
+
+
+def schedule_cost(plan: tuple[int, ...], table: Floats, lead_s: float) -> float:
+    change = switch_cost_usd(PRICES, lead_s)
+    paid = sum(
+        gpus * PRICES.dedicated_usd_hour + table[hour, gpus:].sum() + max(gpus - before, 0) * change
+        for hour, (before, gpus) in enumerate(zip((0, *plan), plan, strict=False))
+    )
+    return float(paid)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 300.0, 1800.0]))
+def test_the_schedule_costs_no_more_than_any_other(seed: int, lead_s: float) -> None:
+    rng = np.random.default_rng(seed)
+    table = np.sort(rng.uniform(0, 3.6, (4, 3)), axis=1)[:, ::-1]
+    plan = best_schedule(table, PRICES, lead_time_s=lead_s)
+    best = min(schedule_cost(other, table, lead_s) for other in itertools.product(range(4), repeat=4))
+    assert schedule_cost(tuple(plan.tolist()), table, lead_s) == pytest.approx(best)
+
+
+def test_a_dear_change_keeps_a_gpu_over_a_short_dip() -> None:
+    table = np.array([[3.6], [1.9], [3.6]])
+    assert best_schedule(table, PRICES, lead_time_s=0).tolist() == [1, 0, 1]
+    assert best_schedule(table, PRICES, lead_time_s=600).tolist() == [1, 1, 1]
+
+
+def test_a_cyclic_schedule_joins_its_ends() -> None:
+    table = np.array([[3.6], [3.6], [0.0], [3.6]])
+    plan = best_schedule(table, PRICES, lead_time_s=300, cyclic=True)
+    assert plan.tolist() == [1, 1, 0, 1]
+    assert changes(plan, cyclic=True) == 1
+
+
+def test_slots_follow_the_clock_of_the_data(wave: Demand) -> None:
+    late = Demand(origin_s=5 * 3600, gpus=wave.gpus)
+    schedule = np.arange(24)
+    assert expand(schedule, late)[:3].tolist() == [5, 6, 7]
+    thursday = Demand(origin_s=0, gpus=wave.gpus)
+    assert expand(np.arange(168), thursday)[0] == 72, "the epoch began on a Thursday"
+
+
+def test_without_limits_the_program_finds_what_the_levels_find() -> None:
+    rng = np.random.default_rng(2)
+    table = np.sort(rng.uniform(0, 3.6, (6, 8)), axis=1)[:, ::-1]
+    found = solve(table, np.full(6, 8), (GpuType(name="a", usd_hour=2.0),))
+    assert isinstance(found, Proven)
+    assert found.mix.cost_usd == pytest.approx(np.minimum(table, 2.0).sum(), rel=1e-6)
+    assert found.mix.rented["a"].tolist() == (table > 2.0).sum(1).tolist()
+
+
+def test_a_serverless_cap_forces_gpus_and_stock_forces_serverless() -> None:
+    table, peak = np.full((3, 5), 0.5), np.full(3, 5)
+    found = solve(table, peak, (GpuType(name="a", usd_hour=2.0),), limits=Limits(serverless_cap=2))
+    assert isinstance(found, Proven)
+    assert found.mix.rented["a"].tolist() == [3, 3, 3]
+    dear = solve(np.full((3, 5), 3.0), peak, (GpuType(name="a", usd_hour=2.0, stock=1),))
+    assert isinstance(dear, Proven)
+    assert dear.mix.rented["a"].tolist() == [1, 1, 1]
+
+
+def test_a_faster_type_and_a_reservation_are_used_where_they_are_cheaper() -> None:
+    table, peak = np.full((4, 6), 3.0), np.full(4, 6)
+    types = (GpuType(name="a", usd_hour=2.0), GpuType(name="b", usd_hour=3.0, speed=3.0))
+    found = solve(table, peak, types, reservations=(Reservation(name="year", usd_hour=0.9, maximum=3),))
+    assert isinstance(found, Proven)
+    assert found.mix.reserved == {"year": 3}
+    assert found.mix.rented["b"].tolist() == [1, 1, 1, 1], "one of b does the work of three at half their price"
+
+
+def test_limits_that_clash_are_named_with_what_is_missing() -> None:
+    found = solve(
+        np.ones((2, 9)), np.array([9, 4]), (GpuType(name="a", usd_hour=1, stock=3),), limits=Limits(serverless_cap=4)
+    )
+    assert isinstance(found, Infeasible)
+    assert found.clash == "the peak needs 9 GPUs, but at most 3 dedicated and 4 serverless are allowed; 2 are missing"
+
+
+@settings(max_examples=50)
+@given(st.lists(st.floats(0, 10), min_size=1, max_size=20))
+def test_the_decreasing_envelope_keeps_the_sum(values: list[float]) -> None:
+    hull = decreasing(np.array(values))
+    assert hull.sum() == pytest.approx(sum(values))
+    assert (np.diff(hull) <= 1e-9).all()
+
+
+def test_a_plan_on_a_daily_wave_is_a_hybrid_that_beats_every_single_pool(wave: Demand, a100: Tariff) -> None:
+    plan = make_plan(wave, a100, Constraints())
+    assert plan.verdict.kind is VerdictKind.HYBRID
+    assert (
+        plan.bound_usd_per_month
+        <= plan.usd_per_month
+        < min(plan.baselines["serverless-only"], plan.baselines["all-dedicated"])
+    )
+    assert plan.regret_usd_per_month == pytest.approx(plan.usd_per_month - plan.bound_usd_per_month)
+
+
+@pytest.mark.parametrize(
+    ("dedicated", "second", "operations", "kind"),
+    [
+        (6.88, 0.00116, 0.0, VerdictKind.SERVERLESS_ONLY),
+        (2.17, 0.00104, 1e6, VerdictKind.NOT_WORTH),
+    ],
+)
+def test_the_plan_says_so_when_a_hybrid_is_not_worth_it(
+    dedicated: float, second: float, operations: float, kind: VerdictKind, wave: Demand
+) -> None:
+    prices = Tariff(dedicated_usd_hour=dedicated, serverless_usd_second=second)
+    plan = make_plan(wave, prices, Constraints(operations_usd_per_month=operations))
+    assert plan.verdict.kind is kind, plan.verdict.sentence
+
+
+def test_a_flat_demand_is_for_dedicated_gpus_only(a100: Tariff) -> None:
+    plan = make_plan(Demand(origin_s=0, gpus=np.full(9 * 24 * BINS_PER_HOUR, 7.0)), a100, Constraints())
+    assert plan.verdict.kind is VerdictKind.DEDICATED_ONLY
+    assert plan.schedule.tolist() == [7]
+
+
+def test_no_demand_has_its_own_verdict(a100: Tariff) -> None:
+    plan = make_plan(Demand(origin_s=0, gpus=np.zeros(72 * BINS_PER_HOUR)), a100, Constraints())
+    assert plan.verdict.kind is VerdictKind.NO_DEMAND
+    assert plan.schedule.max() == 0
+
+
+def test_a_cap_on_dedicated_gpus_is_kept(wave: Demand, a100: Tariff) -> None:
+    assert make_plan(wave, a100, Constraints(dedicated_cap=2)).schedule.max() <= 2
+    assert make_plan(wave, a100, Constraints()).schedule.max() > 2, "guard: without the cap it is larger"
+
+
+def test_two_percent_of_missing_windows_move_the_plan_by_at_most_one_gpu(wave: Demand, a100: Tariff) -> None:
+    lost = np.random.default_rng(5).random(wave.hours * 6) < 0.02
+    assert lost.sum() >= 10, "guard: windows are missing"
+    holed = Demand(origin_s=0, gpus=repair(wave.gpus, lost))
+    whole, repaired = make_plan(wave, a100, Constraints()), make_plan(holed, a100, Constraints())
+    assert len(whole.schedule) == len(repaired.schedule)
+    assert np.abs(whole.schedule - repaired.schedule).max() <= 1
+
+
+def test_batch_work_goes_into_idle_floor_first(wave: Demand, a100: Tariff) -> None:
+    little = make_plan(wave, a100, Constraints(batch_replica_hours_per_day=1.0)).batch_free_share
+    much = make_plan(wave, a100, Constraints(batch_replica_hours_per_day=1000.0)).batch_free_share
+    assert little is not None
+    assert much is not None
+    assert little > 0.9 > 0.2 > much
+
+
+def test_a_higher_price_of_waiting_buys_more_warm_instances(wave: Demand, a100: Tariff) -> None:
+    none = make_plan(wave, a100, Constraints(cold_start_worth_usd=0.0)).warm
+    many = make_plan(wave, a100, Constraints(cold_start_worth_usd=5.0)).warm
+    assert many.avoided_per_day > none.avoided_per_day
+    assert [share for share, _, _ in none.ladder] == [0.5, 0.75, 0.9]
+    assert sorted(usd for _, usd, _ in none.ladder) == [usd for _, usd, _ in none.ladder]
+
+
+def test_a_commitment_pays_back_only_on_levels_that_are_always_busy() -> None:
+    tables = {f: np.column_stack([np.full(100, 3.6), np.full(100, 0.4)]) for f in (0.7, 1.0, 1.3)}
+    tables[0.7] = np.column_stack([np.full(100, 0.5), np.zeros(100)])
+    advice = advise(Commitment(name="year", usd_hour=1.2, months=12), tables, PRICES)
+    assert advice.replicas == 1
+    assert advice.saved_usd[1.0] == pytest.approx((2.0 - 1.2) * 730 * 12)
+    assert advice.saved_usd[0.7] < 0, "a drop of demand turns the commitment into a loss, and the advice says so"
+    assert advice.break_even_month == pytest.approx(12 * 1.2 / 2.0)
+
+
+def test_the_profile_finds_season_break_and_a_floor_that_one_gap_does_not_decide() -> None:
+    gpus = daily_demand(days=14, level=20).gpus.copy()
+    gpus[5 * 24 * BINS_PER_HOUR : (5 * 24 + 1) * BINS_PER_HOUR] = 0.0
+    found = profile(Demand(origin_s=0, gpus=gpus))
+    assert found.raw_floor == 0
+    assert found.robust_floor > 2
+    assert found.daily_season > 0.4
+    level = np.concatenate((np.full(200, 10.0), np.full(136, 4.0))) * np.exp(
+        np.random.default_rng(1).normal(0, 0.05, 336)
+    )
+    assert any(abs(at - 200) <= 3 for at in breaks(level)), "the drop at hour 200"
+    assert breaks(np.full(336, 10.0)) == []
+
+
+def test_pooling_never_costs_more_and_totals_agree_with_the_tables(wave: Demand, a100: Tariff) -> None:
+    table = level_tables(wave, a100).serverless_usd(a100)
+    best = min(
+        gpus * a100.dedicated_usd_hour * wave.hours + table[:, gpus:].sum() for gpus in range(table.shape[1] + 1)
+    )
+    assert constant_cost(wave.gpus, a100) == pytest.approx(best)
+    found = pooling({"a": wave.gpus, "b": np.roll(wave.gpus, 12 * BINS_PER_HOUR)}, a100)
+    assert 0 < found.saved < 1
+
+
+def test_mean_costs_by_slot_weigh_each_day_the_same() -> None:
+    table = np.arange(48.0)[:, None]
+    assert slot_costs(table, period=24)[:, 0].tolist() == [(h + h + 24) / 2 for h in range(24)]
+
+
+def side(usd: float, *, latency: float = 1.0, failed: float = 0.0, hours: int = 72, seed: int = 1) -> Side:
+    rng = np.random.default_rng(seed)
+    hour = np.repeat(np.arange(hours), 50)
+    return Side(
+        hour=hour,
+        usd=usd * rng.lognormal(0, 0.3, len(hour)),
+        latency_s=latency * rng.lognormal(0, 0.3, len(hour)),
+        failed=(rng.random(len(hour)) < failed).astype(float),
+    )
+
+
+@pytest.mark.parametrize(
+    ("trial", "decision"),
+    [
+        (side(0.5, seed=2), Decision.MIGRATE),
+        (side(0.9, seed=2), Decision.STOP),
+        (side(1.4, seed=2), Decision.STOP),
+        (side(0.5, latency=2.0, seed=2), Decision.STOP),
+        (side(0.5, failed=0.05, seed=2), Decision.STOP),
+        (side(0.5, hours=6, seed=2), Decision.EXTEND),
+        (side(0.7, seed=2), Decision.EXTEND),
+    ],
+)
+def test_a_trial_is_judged_by_saving_latency_and_errors_with_confidence(trial: Side, decision: Decision) -> None:
+    found = judge(side(1.0), trial)
+    assert found.decision is decision, found.sentence
+    assert found.saving.low <= found.saving.value <= found.saving.high

@@ -1,0 +1,231 @@
+"""Traffic files of every kind, with every kind of dirt in them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from headrace.errors import Refused
+from headrace.planner.arrays import BINS_PER_HOUR
+from headrace.planner.demand_file import read_demand
+from headrace.planner.ingest import ingest
+from headrace.planner.requests import shape_of, traffic_of
+from headrace.planner.service import ServiceModel
+from headrace.planner.sources import Kind, recognise
+from headrace.planner.traffic import Traffic, repair
+from headrace.planner.workload import Workload
+
+from .conftest import daily_demand
+
+SERVICE = ServiceModel(
+    gpu="A100-80GB", gpus_per_replica=1, prefill_tokens_s=1000, decode_tokens_s=100, batch=4, source="test"
+)
+START = 1_791_158_400.0
+
+
+def csv(tmp_path: Path, text: str, name: str = "traffic.csv") -> Path:
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def read(path: Path) -> Traffic:
+    source = recognise(path)
+    return traffic_of(source, shape_of(source), SERVICE, utilization=1.0)
+
+
+def busy(*, days: int = 3, per_hour: int = 360, seed: int = 1) -> pl.DataFrame:
+    """Requests spread evenly with fractions of seconds."""
+    rng = np.random.default_rng(seed)
+    count = days * 24 * per_hour
+    return pl.DataFrame(
+        {
+            "timestamp": np.sort(START + rng.uniform(0, days * 86400, count)),
+            "tokens_in": np.full(count, 500),
+            "tokens_out": np.full(count, 50),
+            "tenant": [f"t{i % 3}" for i in range(count)],
+        }
+    )
+
+
+def test_work_is_conserved_from_rows_to_replicas(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    busy().write_parquet(path)
+    traffic = read(path)
+    work = 3 * 24 * 360 * (500 / 1000 + 50 / 100)
+    assert traffic.demand.gpus.sum() * 10 == pytest.approx(work, rel=0.01), "a request adds its work and nothing else"
+    groups = np.sum(list(traffic.by_group["tenant"].values()), axis=0)
+    assert groups == pytest.approx(traffic.demand.gpus, abs=1e-6), "tenants add up to the whole"
+
+
+@pytest.mark.parametrize("suffix", ["csv", "csv.gz", "jsonl", "parquet"])
+def test_the_same_requests_in_any_format_give_the_same_demand(suffix: str, tmp_path: Path) -> None:
+    frame, path = busy(days=2), tmp_path / f"t.{suffix}"
+    if suffix.startswith("csv"):
+        frame.write_csv(path, compression="gzip" if suffix.endswith("gz") else "uncompressed", float_precision=6)
+    elif suffix == "jsonl":
+        frame.write_ndjson(path)
+    else:
+        frame.write_parquet(path)
+    reference = tmp_path / "r.parquet"
+    frame.write_parquet(reference)
+    assert read(path).demand.gpus == pytest.approx(read(reference).demand.gpus, abs=1e-3)
+
+
+def test_shuffled_repeated_and_broken_rows_change_nothing_but_the_summary(tmp_path: Path) -> None:
+    frame = busy(days=2)
+    clean = tmp_path / "clean.csv"
+    frame.write_csv(clean)
+    dirty = pl.concat([frame, frame.head(100)]).sample(fraction=1.0, shuffle=True, seed=4).write_csv()
+    broken = "not-a-time,5,5,t0\n1791158500.5,x,5,t1\n1791158500.5,-3,5,t2\n,,,\n"
+    traffic = read(csv(tmp_path, dirty + broken))
+    quality = traffic.quality
+    assert (quality.repeated, quality.broken, quality.negative, quality.unsorted) == (100, 3, 1, True)
+    assert quality.rows == len(frame) + 104
+    assert traffic.demand.gpus == pytest.approx(read(clean).demand.gpus, abs=1e-9)
+
+
+def test_equal_requests_of_one_whole_second_are_not_taken_for_repetitions(tmp_path: Path) -> None:
+    rows = "\n".join(f"{int(START) + i // 5},100,10" for i in range(500))
+    quality = read(csv(tmp_path, f"timestamp,tokens_in,tokens_out\n{rows}\n")).quality
+    assert (quality.kept, quality.repeated) == (500, 0)
+
+
+def test_an_id_tells_repetitions_apart_from_likeness(tmp_path: Path) -> None:
+    rows = "\n".join(f"{int(START) + i},100,10,{i % 50}" for i in range(100))
+    quality = read(csv(tmp_path, f"timestamp,tokens_in,tokens_out,request_id\n{rows}\n")).quality
+    assert (quality.kept, quality.repeated) == (50, 50)
+
+
+@pytest.mark.parametrize(("factor", "unit"), [(1e3, "ms"), (1e6, "us"), (1e9, "ns")])
+def test_epochs_in_smaller_units_are_recognised_by_their_size(factor: float, unit: str, tmp_path: Path) -> None:
+    rows = "\n".join(f"{int((START + i * 60) * factor)},100,10" for i in range(100))
+    traffic = read(csv(tmp_path, f"timestamp,tokens_in,tokens_out\n{rows}\n"))
+    assert traffic.quality.time_unit == unit
+    assert traffic.demand.hours == 2
+
+
+def test_dates_are_read_with_and_without_zone_marks(tmp_path: Path) -> None:
+    rows = "2026-10-05T00:00:01.5Z,10,10\n2026-10-05 00:30:00,10,10\n2026-10-05T01:10:00+00:00,10,10\n"
+    source = recognise(csv(tmp_path, f"timestamp,tokens_in,tokens_out\n{rows}"))
+    shape = shape_of(source)
+    assert (shape.valid, shape.first_s, shape.last_s) == (3, START + 1.5, START + 4200)
+
+
+def test_a_silent_hour_in_busy_traffic_is_filled_and_counted(tmp_path: Path) -> None:
+    frame = busy(days=4, per_hour=720)
+    lost = (pl.col("timestamp") > START + 60 * 3600) & (pl.col("timestamp") < START + 61 * 3600)
+    path = tmp_path / "t.parquet"
+    frame.filter(~lost).write_parquet(path)
+    traffic = read(path)
+    hour = traffic.demand.gpus.reshape(-1, BINS_PER_HOUR).mean(1)
+    assert 5 <= traffic.quality.gap_windows <= 6
+    assert hour[59:62] == pytest.approx(hour.mean(), rel=0.2), "a gap is not zero"
+    assert any("method" in line for line in traffic.quality.sentences())
+
+
+def test_a_quiet_night_of_sparse_traffic_stays_a_quiet_night(tmp_path: Path) -> None:
+    frame = busy(days=4, per_hour=20)
+    night = (pl.col("timestamp") % 86400) < 6 * 3600
+    path = tmp_path / "t.parquet"
+    frame.filter(~night).write_parquet(path)
+    traffic = read(path)
+    assert traffic.quality.gap_windows == 0, "silence is credible where three requests in ten minutes are usual"
+
+
+def test_two_percent_of_lost_windows_hardly_move_the_demand() -> None:
+    demand = daily_demand(days=14, level=20)
+    lost = np.random.default_rng(2).random(demand.hours * 6) < 0.02
+    assert 20 < lost.sum() < 60, "guard: something is lost"
+    filled = repair(demand.gpus, lost)
+    hourly = [values.reshape(-1, BINS_PER_HOUR).mean(1) for values in (demand.gpus, filled)]
+    assert np.abs(hourly[0] - hourly[1]).max() < 1.0
+    kept = ~np.repeat(lost, 60)
+    assert (filled[kept] == demand.gpus[kept]).all(), "what was measured is never changed"
+
+
+WORKLOAD = Workload.model_validate(
+    {
+        "model": {"weightsGib": 15, "kvCacheKibPerToken": 128},
+        "gpu": "A100-80GB",
+        "profile": {"prefillTokensPerSecond": 1000, "decodeTokensPerSecond": 100},
+        "dedicated": {"usdPerHour": "2"},
+        "serverless": {"usdPerSecond": "0.001"},
+        "targetUtilization": 1.0,
+    }
+)
+
+
+def test_rate_windows_keep_their_means_and_a_window_that_nobody_has_is_a_gap(tmp_path: Path) -> None:
+    rows = [
+        f"{tenant},{w * 600},{0.5 if tenant == 'a' else 1.0},2.0,500,50"
+        for w in range(288)
+        for tenant in ("a", "b")
+        if w != 100
+    ]
+    path = csv(tmp_path, "tenant,window_start_s,rate_rps,cv,mean_input_tokens,mean_output_tokens\n" + "\n".join(rows))
+    traffic, _ = ingest(str(path), WORKLOAD, folder=tmp_path)
+    assert traffic.quality.kind == "rate windows"
+    assert traffic.quality.gap_windows == 1
+    assert traffic.demand.gpus.mean() == pytest.approx(1.5 * (0.5 + 0.5), rel=0.01)
+    again, _ = ingest(str(path), WORKLOAD, folder=tmp_path)
+    assert again.demand.gpus.tobytes() == traffic.demand.gpus.tobytes(), "same file, same bytes"
+
+
+def test_a_bill_becomes_hourly_demand_and_a_missing_hour_is_filled(tmp_path: Path) -> None:
+    lines = [f"2026-10-{5 + h // 24:02d} {h % 24:02d}:00:00,{4.0}" for h in range(72) if h != 30]
+    traffic, _ = ingest(str(csv(tmp_path, "hour,gpu_hours\n" + "\n".join(lines))), WORKLOAD, folder=tmp_path)
+    assert traffic.demand.hours == 72
+    assert traffic.demand.gpus == pytest.approx(4.0)
+    assert traffic.quality.gap_windows == 6
+
+
+def test_an_answer_of_prometheus_is_summed_over_its_series(tmp_path: Path) -> None:
+    values = [[START + i * 60, "2"] for i in range(240)]
+    answer = {"status": "success", "data": {"resultType": "matrix", "result": [{"values": values}, {"values": values}]}}
+    path = csv(tmp_path, json.dumps(answer), "answer.json")
+    assert recognise(path).kind is Kind.PROMETHEUS
+    traffic, _ = ingest(str(path), WORKLOAD, folder=tmp_path)
+    assert traffic.demand.gpus == pytest.approx(4.0)
+    assert traffic.demand.hours == 4
+
+
+def test_a_demand_file_off_the_grid_takes_the_value_in_force(tmp_path: Path) -> None:
+    path = csv(tmp_path, "start_s,gpus\n0,1\n25,3\n3600,2\n7195,5\n")
+    demand = read_demand(path).demand
+    assert demand.gpus[:4].tolist() == [1, 1, 1, 3], "the value in force at the start of each ten seconds"
+    assert demand.gpus[359:361].tolist() == [3, 2]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "is empty"),
+        ("timestamp,tokens_in,tokens_out\n", "has a header and no rows"),
+        ("when,what\n1,2\n", "which are no traffic that the planner knows, because as requests it lacks timestamp"),
+        ("timestamp,tokens_in,tokens_out\nx,y,z\n", "has no row with a time and two counts of tokens"),
+        (f"timestamp,tokens_in,tokens_out\n{START},-1,2\n{START},3,-2\n", "has negative tokens in every row"),
+        ("timestamp,tokens_in,tokens_out\n0,1,1\n1209600000,1,1\n", "looks like milliseconds"),
+        ("window_start_s,rate_rps\n0,1\n600000,1\n1200000,1\n", "window starts look like milliseconds"),
+        ("start_s,gpus\n0,-1\n", "a number of GPUs can't be negative"),
+        ("start_s,gpus\n0,1\n1209600000,1\n", "start_s looks like milliseconds"),
+        ("start_s,gpus\n0,5000000\n", "the column probably counts requests or tokens"),
+    ],
+)
+def test_a_file_that_makes_no_sense_is_refused_in_one_sentence(text: str, sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(Refused) as refused:
+        ingest(str(csv(tmp_path, text)), WORKLOAD, folder=tmp_path)
+    assert sentence in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_missing_file_and_a_filter_on_nothing_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="no such file"):
+        ingest(str(tmp_path / "absent.csv"), WORKLOAD, folder=tmp_path)
+    path = csv(tmp_path, f"timestamp,tokens_in,tokens_out\n{START},1,2\n")
+    with pytest.raises(Refused, match="the traffic has no column for model"):
+        ingest(str(path), WORKLOAD, folder=tmp_path, only={"model": "x"})
