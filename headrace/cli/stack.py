@@ -66,6 +66,14 @@ def down(stack_name: str) -> None:
     click.echo("\n".join(done) or "there was nothing to take down")
 
 
+def _short(named: str) -> str:
+    """`aws:eks/nodeGroup:NodeGroup floor` as `eks NodeGroup floor`; ours and Kubernetes' kinds by kind and name."""
+    token, _, name = named.partition(" ")
+    package, module, kind = (["", "", "", *token.split(":")])[-3:]
+    service = module.partition("/")[0] if package not in {"headrace", "kubernetes"} else ""
+    return " ".join(part for part in (service, kind, name) if part)
+
+
 def _show(result: deploy.Result) -> None:
     from rich.console import Console
     from rich.markup import escape
@@ -77,9 +85,14 @@ def _show(result: deploy.Result) -> None:
         table.add_column(column, overflow="fold")
     for component, rows in groupby(sorted(result.rows), key=lambda row: row[0]):
         for place, row in enumerate(rows):
-            table.add_row(*(escape(cell) for cell in (component if place == 0 else "", *row[1:])))
+            _, resource, *rest = row
+            table.add_row(
+                *(escape(cell) for cell in (_short(component) if place == 0 else "", _short(resource), *rest))
+            )
         table.add_section()
     console.print(table)
+    for name, url in result.endpoints.items():
+        console.print(f"{escape(name)}: {escape(url)}", soft_wrap=True)
     for message in result.messages:
         console.print(escape(message))
     phases = Table(title="Seconds", title_justify="left")

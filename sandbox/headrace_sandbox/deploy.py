@@ -282,5 +282,5 @@ def _places(stack: Stack) -> dict[str, str]:
     found = {}
     for package, part in (("aws", "aws"), ("kubernetes", "kube-apiserver")):
         if part in known:
-            found[package] = f"{part}, {known[part].kind}, {known[part].url}"
+            found[package] = f"{part} ({known[part].kind})"
     return found
