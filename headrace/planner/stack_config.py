@@ -10,7 +10,7 @@ import io
 import math
 import os
 import tempfile
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -115,26 +115,22 @@ def _set(path: str, section: MutableMapping[str, Any], key: str, value: object, 
 def _dedicated(path: str, pool: MutableMapping[str, Any], sizing: Sizing, changes: list[Change]) -> None:
     per_node = nodes_of(str(pool["instanceType"]))
     nodes = [math.ceil(int(gpus) / per_node) for gpus in sizing.schedule_gpus]
-    ceiling = max(math.ceil(sizing.ceiling_gpus / per_node), *nodes, 1)
+    # The ceiling is a limit that quotas rely on: a plan may need a higher one, but never lowers it.
+    ceiling = max(math.ceil(sizing.ceiling_gpus / per_node), int(pool.get("ceilingNodes") or 1), *nodes)
     _set(path, pool, "floorNodes", min(nodes), changes)
     _set(path, pool, "ceilingNodes", ceiling, changes)
-    kept = [item for item in pool.get("schedules") or [] if not str(item["name"]).startswith(SCHEDULE_PREFIX)]
-    if kept and len(set(nodes)) > 1:
-        raise refuse(
-            f"{path}.schedules",
-            [str(item["name"]) for item in kept],
-            "has schedules of its own, which would contradict the planned ones",
-            reason="two schedules for the same hours leave the floor to chance",
-            next_step="remove them first, or rename them to plan-… to let the plan replace them",
-        )
     entries = CommentedSeq(schedule_entries(nodes, ceiling, sizing.lead_time_s))
-    entries.extend(kept)
-    if [dict(item) for item in entries] != [dict(item) for item in pool.get("schedules") or []]:
-        changes.append(Change(path=f"{path}.schedules", before=len(pool.get("schedules") or []), after=len(entries)))
+    before = [dict(item) for item in pool.get("schedules") or []]
+    if [dict(item) for item in entries] != before:
+        changes.append(Change(path=f"{path}.schedules", before=_names(before), after=_names(entries)))
         if entries:
             pool["schedules"] = entries
         else:
             pool.pop("schedules", None)
+
+
+def _names(schedules: Sequence[Mapping[str, object]]) -> str:
+    return ", ".join(str(item["name"]) for item in schedules) or "none"
 
 
 def nodes_of(instance_type: str) -> int:

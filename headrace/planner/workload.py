@@ -11,7 +11,7 @@ from pydantic.alias_generators import to_camel
 
 from headrace.catalog.price import Price, PriceBook
 from headrace.errors import Problem, Refused, refuse
-from headrace.planner.service import Model, ServiceModel, measured, roofline
+from headrace.planner.service import Model, ServiceModel, measured, roofline, working_batch
 from headrace.planner.tariff import Tariff
 from headrace.yamlfile import YamlProblem, parse
 
@@ -156,6 +156,7 @@ def service_of(workload: Workload, *, tokens_in: float, tokens_out: float, folde
     profile = workload.profile
     if profile is None:
         return roofline(model, workload.gpu, tokens_in=tokens_in, tokens_out=tokens_out)
+    working_batch(model, workload.gpu, context_tokens=tokens_in + tokens_out / 2)  # a profile doesn't make a model fit
     if profile.file is None:
         return ServiceModel(
             gpu=workload.gpu,
