@@ -1,14 +1,46 @@
-"""Headrace's Pulumi components. Each is one class in one module; `HybridPlatform` composes them from settings."""
+"""Headrace's Pulumi components. Each is one class in one module; `HybridPlatform` composes them from settings.
 
-from headrace_components.cluster import GpuCluster, GpuClusterArgs
-from headrace_components.network import PrivateNetwork, PrivateNetworkArgs
-from headrace_components.platform import HybridPlatform, HybridPlatformArgs
-from headrace_components.pool import DedicatedPool, DedicatedPoolArgs
-from headrace_components.spend import SpendGuard, SpendGuardArgs
-from headrace_components.store import ModelStore, ModelStoreArgs
-from headrace_components.tenant import TenantSpace, TenantSpaceArgs
+A component is imported when it is first named: the cloud SDKs behind them take seconds, and the plugin that shares this
+package serves resources without any of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from headrace_components.cluster import GpuCluster, GpuClusterArgs
+    from headrace_components.network import PrivateNetwork, PrivateNetworkArgs
+    from headrace_components.platform import HybridPlatform, HybridPlatformArgs
+    from headrace_components.pool import DedicatedPool, DedicatedPoolArgs
+    from headrace_components.serverless import ServerlessEndpoint, ServerlessEndpointArgs
+    from headrace_components.spend import SpendGuard, SpendGuardArgs
+    from headrace_components.store import ModelStore, ModelStoreArgs
+    from headrace_components.tenant import TenantSpace, TenantSpaceArgs
+
+_MODULES: Final = {
+    "DedicatedPool": "pool",
+    "GpuCluster": "cluster",
+    "HybridPlatform": "platform",
+    "ModelStore": "store",
+    "PrivateNetwork": "network",
+    "ServerlessEndpoint": "serverless",
+    "SpendGuard": "spend",
+    "TenantSpace": "tenant",
+}
+COMPONENTS: Final = tuple(_MODULES)
+
+
+def __getattr__(name: str) -> object:
+    module = _MODULES.get(name.removesuffix("Args"))
+    if module is None:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+
 
 __all__ = [
+    "COMPONENTS",
     "DedicatedPool",
     "DedicatedPoolArgs",
     "GpuCluster",
@@ -19,6 +51,8 @@ __all__ = [
     "ModelStoreArgs",
     "PrivateNetwork",
     "PrivateNetworkArgs",
+    "ServerlessEndpoint",
+    "ServerlessEndpointArgs",
     "SpendGuard",
     "SpendGuardArgs",
     "TenantSpace",

@@ -205,6 +205,45 @@ class DedicatedPoolFacts(Facts):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WarmUpFacts:
+    """Least instances in hours of the week (0 is Monday 00:00 in `time_zone`)."""
+
+    hours: tuple[int, ...]
+    min_instances: int
+    time_zone: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerlessPoolFacts(Facts):
+    """`ServerlessEndpoint`. `jurisdictions` are those of `regions` by the catalogue; empty where no region is named,
+    and then it may run anywhere. `placement_guaranteed` is False where the vendor only prefers the regions.
+    `ingress_jurisdiction` is where requests enter, None where the vendor doesn't say. `gpus` are all that an instance
+    may get."""
+
+    kind: ClassVar[str] = "serverlessPool"
+
+    name: str
+    provider: str
+    gpus: tuple[str, ...]
+    gpu_count: int
+    min_instances: int
+    max_instances: int
+    concurrency_per_instance: int
+    idle_timeout_s: int
+    execution_timeout_s: int
+    regions: tuple[str, ...]
+    jurisdictions: tuple[str, ...]
+    placement_guaranteed: bool
+    ingress_region: str | None
+    ingress_jurisdiction: str | None
+    authenticated: bool
+    warm_up: tuple[WarmUpFacts, ...]
+    warm_up_lead_time_s: int
+    release: ReleaseFacts
+    workload: WorkloadFacts
+
+
+@dataclass(frozen=True, kw_only=True)
 class TenantSpaceFacts(Facts):
     """`TenantSpace`: one tenant x project x environment."""
 
@@ -287,6 +326,7 @@ KINDS: dict[str, type[Facts]] = {
         NetworkFacts,
         ClusterFacts,
         DedicatedPoolFacts,
+        ServerlessPoolFacts,
         TenantSpaceFacts,
         ModelStoreFacts,
         SpendFacts,

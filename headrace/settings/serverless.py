@@ -57,6 +57,9 @@ class ServerlessPool(SettingsModel):
     """Where it runs: RunPod data centres or Modal regions. Empty means anywhere."""
     ingress_region: str | None = None
     """Modal only: where requests enter. Unset means the vendor's default in the United States."""
+    volume: str | None = None
+    """Where the weights lie: id of a RunPod network volume or name of a Modal volume, each holding the release in a
+    folder of its name. Unset: the stack makes one, and it is filled before the first request."""
     warm_up: list[WarmUpWindow] = Field(default_factory=list)
     """Hours of the week with more minimum instances."""
     warm_up_lead_time_s: int = Field(default=900, ge=0)

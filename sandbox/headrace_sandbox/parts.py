@@ -12,6 +12,8 @@ from headrace_sandbox.service import SandboxContext, Service
 PARTS: Final = (
     "headrace_sandbox.kubernetes.services:services",
     "headrace_sandbox.aws.services:services",
+    "headrace_sandbox.runpod.services:services",
+    "headrace_sandbox.modal.services:services",
 )
 
 

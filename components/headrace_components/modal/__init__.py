@@ -1,0 +1,1 @@
+"""Modal as Pulumi resources, through the vendor's SDK."""

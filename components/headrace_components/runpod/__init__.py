@@ -1,0 +1,1 @@
+"""RunPod: its REST API v2 as Pulumi resources."""

@@ -1,0 +1,296 @@
+"""What settings and the catalogue decide about a serverless endpoint before anything is created: the vendor's own words
+for it, its facts, and what the vendor can't express."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from headrace.catalog import load
+from headrace.errors import Problem, Refused
+from headrace.rules.facts import ServerlessPoolFacts, WarmUpFacts
+from headrace.settings.releases import ModelRelease, Workload
+from headrace.settings.serverless import ServerlessPool, ServerlessProvider
+from headrace_components.images import require_digest
+from headrace_components.place import Place
+from headrace_components.pool_plan import release_facts, workload_facts
+
+PORT: Final = 8000
+# Where RunPod mounts a network volume in a serverless worker (docs.runpod.io, network volumes, read 2026-11-21).
+RUNPOD_MOUNT: Final = "/runpod-volume"
+MODAL_MOUNT: Final = "/models"
+# Routing region of an app that names none (catalogue, regions.yaml).
+MODAL_DEFAULT_INGRESS: Final = "us-east"
+# A network volume holds the weights of one release, with room to upload the next one beside it.
+VOLUME_SHARE: Final = 2.5
+VOLUME_LEAST_GB: Final = 10
+# Bounds of the vendors (RunPod API reference v2; modal 1.6.4), both of 2026-11-21.
+RUNPOD_IDLE_S: Final = (1, 3600)
+MODAL_IDLE_S: Final = (2, 3600)
+MODAL_TIMEOUT_S: Final = 24 * 3600
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndpointPlan:
+    """An endpoint, decided."""
+
+    name: str
+    settings: ServerlessPool
+    workload: Workload
+    release: ModelRelease
+    facts: ServerlessPoolFacts
+
+    @property
+    def model_path(self) -> str:
+        """Where the server finds the weights."""
+        mount = MODAL_MOUNT if self.settings.provider is ServerlessProvider.MODAL else RUNPOD_MOUNT
+        return f"{mount}/{self.workload.release}"
+
+    def serving_arguments(self) -> list[str]:
+        """The same arguments as on the dedicated pool: what changes results belongs to the release."""
+        release, settings = self.release, self.settings
+        return [
+            self.model_path,
+            f"--served-model-name={settings.workload}",
+            f"--port={PORT}",
+            f"--tensor-parallel-size={release.tensor_parallel}",
+            f"--max-model-len={self.workload.context_tokens}",
+            f"--max-num-seqs={settings.concurrency_per_instance}",
+            *([f"--quantization={release.quantization}"] if release.quantization else []),
+            *release.serving_args,
+        ]
+
+
+def plan_endpoint(
+    name: str, place: Place, *, settings: ServerlessPool, workload: Workload, release: ModelRelease
+) -> EndpointPlan:
+    """The plan; refuses what the vendor can't do, all of it at once."""
+    path = f"serverlessPools.{name}"
+    require_digest(release.image, f"releases.{workload.release}.image")
+    modal = settings.provider is ServerlessProvider.MODAL
+    problems = [*_shared(path, settings, release), *(_modal(path, settings) if modal else _runpod(path, settings))]
+    if problems:
+        raise Refused(*problems)
+    return EndpointPlan(
+        name=name,
+        settings=settings,
+        workload=workload,
+        release=release,
+        facts=_facts(name, place, settings, workload, release),
+    )
+
+
+def _shared(path: str, settings: ServerlessPool, release: ModelRelease) -> Iterator[Problem]:
+    if settings.min_instances > settings.max_instances:
+        yield Problem(
+            path=f"{path}.minInstances",
+            value=settings.min_instances,
+            rule=f"must not exceed maxInstances ({settings.max_instances})",
+            reason="the least always runs, and the most is the most",
+            next_step="lower it or raise maxInstances",
+        )
+    if release.tensor_parallel > settings.gpu_count:
+        yield Problem(
+            path=f"{path}.gpuCount",
+            value=settings.gpu_count,
+            rule=f"must be at least {release.tensor_parallel}",
+            reason="the release splits the model over that many GPUs of one instance",
+            next_step="raise it, or use a release with a smaller `tensorParallel`",
+        )
+    for index, window in enumerate(settings.warm_up):
+        if not settings.min_instances <= window.min_instances <= settings.max_instances:
+            yield Problem(
+                path=f"{path}.warmUp[{index}].minInstances",
+                value=window.min_instances,
+                rule=f"must lie between minInstances ({settings.min_instances}) and maxInstances "
+                f"({settings.max_instances})",
+                reason="a warm-up adds to what always runs, and the most still holds",
+                next_step="correct it",
+            )
+
+
+def _runpod(path: str, settings: ServerlessPool) -> Iterator[Problem]:
+    yield from _sold_gpus(path, settings, {gpu for row in load.runpod_pools().values() for gpu in row.gpus}, "RunPod")
+    if settings.ingress_region is not None:
+        yield Problem(
+            path=f"{path}.ingressRegion",
+            value=settings.ingress_region,
+            rule="can't be chosen on RunPod",
+            reason="the vendor decides where requests enter",
+            next_step="remove it, or use Modal for this pool",
+        )
+    yield from _within(f"{path}.idleTimeoutS", settings.idle_timeout_s, RUNPOD_IDLE_S, "RunPod")
+    if settings.volume is None and len(settings.regions) != 1:
+        yield Problem(
+            path=f"{path}.regions",
+            value=list(settings.regions),
+            rule="must name one data centre where the pool has no `volume`",
+            reason="the volume with the weights lies in one data centre, and workers start only beside it",
+            next_step="name one data centre, or the id of a volume that you made",
+        )
+
+
+def _modal(path: str, settings: ServerlessPool) -> Iterator[Problem]:
+    sold = load.modal_gpus()
+    yield from _sold_gpus(path, settings, {gpu for row in sold.values() for gpu in row.gpus}, "Modal")
+    for row in sold.values():
+        most = row.max_per_container
+        if settings.gpu in row.gpus and most is not None and settings.gpu_count > most:
+            yield Problem(
+                path=f"{path}.gpuCount",
+                value=settings.gpu_count,
+                rule=f"must be at most {most} for {settings.gpu}",
+                reason="Modal puts no more of them into one container",
+                next_step="lower it, or choose another GPU",
+            )
+    yield from _within(f"{path}.idleTimeoutS", settings.idle_timeout_s, MODAL_IDLE_S, "Modal")
+    yield from _within(f"{path}.executionTimeoutS", settings.execution_timeout_s, (1, MODAL_TIMEOUT_S), "Modal")
+
+
+def _sold_gpus(path: str, settings: ServerlessPool, sold: set[str], vendor: str) -> Iterator[Problem]:
+    named = [(f"{path}.gpu", settings.gpu)]
+    named += [(f"{path}.gpuFallbacks[{index}]", gpu) for index, gpu in enumerate(settings.gpu_fallbacks)]
+    for where, gpu in named:
+        if gpu not in sold:
+            yield Problem(
+                path=where,
+                value=gpu,
+                rule=f"is not sold by {vendor}",
+                reason=f"the catalogue knows {', '.join(sorted(sold))}",
+                next_step="choose one of those, or the other provider",
+            )
+
+
+def _within(path: str, value: int, bounds: tuple[int, int], vendor: str) -> Iterator[Problem]:
+    if not bounds[0] <= value <= bounds[1]:
+        yield Problem(
+            path=path,
+            value=value,
+            rule=f"must lie between {bounds[0]} and {bounds[1]} seconds",
+            reason=f"{vendor} takes nothing else",
+            next_step="correct it",
+        )
+
+
+def runpod_gpus(settings: ServerlessPool) -> dict[str, Any]:
+    """Pools that hold the wanted GPUs, without the others that they hold. RunPod picks by capacity, not by order."""
+    wanted = (settings.gpu, *settings.gpu_fallbacks)
+    pools, excluded = [], []
+    for pool, row in load.runpod_pools().items():
+        if any(gpu in row.gpus for gpu in wanted):
+            pools.append(pool)
+            excluded += [row.gpu_type_ids[gpu] for gpu in row.gpus if gpu not in wanted]
+    return {"pools": pools, "count": settings.gpu_count, **({"excludedTypes": excluded} if excluded else {})}
+
+
+def modal_gpu(gpu: str) -> str:
+    """Modal's name of one of our GPUs."""
+    return next(name for name, row in load.modal_gpus().items() if gpu in row.gpus)
+
+
+def endpoint_inputs(plan: EndpointPlan, volume: Any) -> dict[str, Any]:
+    """Inputs of `headrace:runpod:Endpoint`. vLLM's own HTTP paths behind the load balancer; the image's entry point is
+    `vllm serve`, so `args` begin with the model."""
+    settings = plan.settings
+    return {
+        "type": "LOAD_BALANCER",
+        "image": plan.release.image,
+        "args": " ".join(plan.serving_arguments()),
+        "disk": 20,
+        "env": {
+            "PORT": str(PORT),
+            "PORT_HEALTH": str(PORT),
+            "HEALTH_CHECK_PATH": "/health",
+            "HF_HUB_OFFLINE": "1",
+            "VLLM_NO_USAGE_STATS": "1",
+        },
+        "ports": [f"{PORT}/http"],
+        "gpu": {**runpod_gpus(settings), "minCudaVersion": plan.release.cuda_version},
+        "workers": {
+            "min": settings.min_instances,
+            "max": settings.max_instances,
+            "idleTimeout": settings.idle_timeout_s,
+        },
+        "scaling": {"type": "REQUEST_COUNT", "requestCount": settings.concurrency_per_instance},
+        "dataCenterIds": list(settings.regions),
+        "networkVolumes": [volume],
+        "timeout": settings.execution_timeout_s * 1000,
+        "flashboot": "FLASHBOOT",
+    }
+
+
+def app_inputs(plan: EndpointPlan, volume: Any) -> dict[str, Any]:
+    """Inputs of `headrace:modal:App`."""
+    settings = plan.settings
+    return {
+        "image": plan.release.image,
+        "command": ["vllm", "serve", *plan.serving_arguments()],
+        "gpu": modal_gpu(settings.gpu),
+        "gpuCount": settings.gpu_count,
+        "gpuFallbacks": [modal_gpu(gpu) for gpu in settings.gpu_fallbacks],
+        "minContainers": settings.min_instances,
+        "maxContainers": settings.max_instances,
+        "scaledownWindow": settings.idle_timeout_s,
+        "targetConcurrency": settings.concurrency_per_instance,
+        "regions": list(settings.regions),
+        "routingRegion": settings.ingress_region or MODAL_DEFAULT_INGRESS,
+        "env": {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"},
+        "volumes": {MODAL_MOUNT: volume},
+        "port": PORT,
+        "proxyAuth": True,
+        "timeout": settings.execution_timeout_s,
+        "warmUp": warm_up_windows(settings),
+        "warmUpLeadTime": settings.warm_up_lead_time_s,
+    }
+
+
+def warm_up_windows(settings: ServerlessPool) -> list[dict[str, Any]]:
+    """The schedule as the jobs read it."""
+    return [
+        {"hours": sorted(window.hours), "minInstances": window.min_instances, "timeZone": window.time_zone}
+        for window in settings.warm_up
+    ]
+
+
+def volume_gb(release: ModelRelease) -> int:
+    """Size of the network volume for a release."""
+    return max(VOLUME_LEAST_GB, round(release.weights_gib * 1.074 * VOLUME_SHARE))
+
+
+def _facts(
+    name: str, place: Place, settings: ServerlessPool, workload: Workload, release: ModelRelease
+) -> ServerlessPoolFacts:
+    modal = settings.provider is ServerlessProvider.MODAL
+    known = load.modal_regions() if modal else load.runpod_data_centers()
+    ingress = (settings.ingress_region or MODAL_DEFAULT_INGRESS) if modal else None
+    row = load.modal_routing_regions().get(ingress) if ingress else None
+    return ServerlessPoolFacts(
+        **place.facts(),
+        name=name,
+        provider=settings.provider.value,
+        gpus=(settings.gpu, *settings.gpu_fallbacks),
+        gpu_count=settings.gpu_count,
+        min_instances=settings.min_instances,
+        max_instances=settings.max_instances,
+        concurrency_per_instance=settings.concurrency_per_instance,
+        idle_timeout_s=settings.idle_timeout_s,
+        execution_timeout_s=settings.execution_timeout_s,
+        regions=tuple(settings.regions),
+        jurisdictions=tuple(
+            dict.fromkeys(known[region].jurisdiction if region in known else "unknown" for region in settings.regions)
+        ),
+        # A volume pins RunPod's workers to its data centre, data centre ids alone are a preference; Modal's regions
+        # bind.
+        placement_guaranteed=bool(settings.regions) and (modal or settings.volume is None),
+        ingress_region=ingress,
+        ingress_jurisdiction=row.jurisdiction if row else None,
+        authenticated=True,
+        warm_up=tuple(
+            WarmUpFacts(hours=tuple(window.hours), min_instances=window.min_instances, time_zone=window.time_zone)
+            for window in settings.warm_up
+        ),
+        warm_up_lead_time_s=settings.warm_up_lead_time_s,
+        release=release_facts(workload.release, release),
+        workload=workload_facts(settings.workload, workload),
+    )

@@ -1,0 +1,127 @@
+"""The warm-up of a RunPod endpoint as Kubernetes manifests: a CronJob that keeps the minimum workers on schedule."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.resources import files
+from typing import Any, Final
+
+from headrace_components import devices, serving, tenancy
+
+Manifest = dict[str, Any]
+
+# Python 3.13-slim of Docker's official images, by the digest that several public projects pin beside that tag (read
+# 2026-11-21).
+IMAGE: Final = "docker.io/library/python@sha256:6771159cd4fa5d9bba1258caf0b82e6b73458c694d178ad97c5e925c2d0e1a91"
+EVERY: Final = "*/5 * * * *"
+_SCRIPT_DIRECTORY: Final = "/opt/headrace"
+_SECRET: Final = "runpod"  # noqa: S105 - the name of a Secret
+_DEADLINE_S: Final = 120
+
+
+def namespace_name(pool: str) -> str:
+    """The namespace of a pool's warm-up."""
+    return f"serverless-{pool}"
+
+
+def _labels(pool: str) -> dict[str, str]:
+    return devices.labels("warm-up", pool)
+
+
+def script() -> str:
+    """The job's script."""
+    return (files("headrace_components") / "runtime" / "warm_up.py").read_text(encoding="utf-8")
+
+
+def namespace(pool: str) -> Manifest:
+    """Restricted; it holds a key of the vendor, so nobody else works in it."""
+    modes = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
+    return {"metadata": {"name": namespace_name(pool), "labels": {**_labels(pool), **modes}}}
+
+
+def script_map(pool: str) -> Manifest:
+    """The script; its name carries the content's digest."""
+    text = script()
+    return {
+        "metadata": {
+            "name": f"warm-up-{hashlib.sha256(text.encode()).hexdigest()[:8]}",
+            "namespace": namespace_name(pool),
+            "labels": _labels(pool),
+        },
+        "immutable": True,
+        "data": {"warm_up.py": text},
+    }
+
+
+def secret(pool: str, key: Any) -> Manifest:
+    """The vendor's key."""
+    return {
+        "metadata": {"name": _SECRET, "namespace": namespace_name(pool), "labels": _labels(pool)},
+        "type": "Opaque",
+        "stringData": {"apiKey": key},
+    }
+
+
+def network_policies(pool: str) -> dict[str, Manifest]:
+    """Nothing in; DNS and HTTPS out."""
+    space, marks = namespace_name(pool), _labels(pool)
+    return {
+        "default-deny": tenancy.default_deny(space, marks),
+        "allow-dns": tenancy.allow_dns(space, marks),
+        "allow-https": {
+            "metadata": {"name": "allow-https", "namespace": space, "labels": marks},
+            "spec": {
+                "podSelector": {},
+                "policyTypes": ["Egress"],
+                "egress": [{"ports": [{"protocol": "TCP", "port": 443}]}],
+            },
+        },
+    }
+
+
+def cron_job(pool: str, image: str, script_name: str, *, rest_url: str, endpoint: Any, schedule: Any) -> Manifest:
+    """The job. Runs never overlap, and one that hangs is ended before the next is due."""
+    space, marks = namespace_name(pool), _labels(pool)
+    container = {
+        "name": "warm-up",
+        "image": image,
+        "command": ["python3", f"{_SCRIPT_DIRECTORY}/warm_up.py"],
+        "env": [
+            {"name": "RUNPOD_REST_URL", "value": rest_url},
+            {"name": "ENDPOINT_ID", "value": endpoint},
+            {"name": "SCHEDULE", "value": schedule},
+            {"name": "RUNPOD_API_KEY", "valueFrom": {"secretKeyRef": {"name": _SECRET, "key": "apiKey"}}},
+        ],
+        "securityContext": serving.container_security(),
+        "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "64Mi"}},
+        "volumeMounts": [{"name": "script", "mountPath": _SCRIPT_DIRECTORY, "readOnly": True}],
+    }
+    return {
+        "metadata": {"name": "warm-up", "namespace": space, "labels": marks},
+        "spec": {
+            "schedule": EVERY,
+            "concurrencyPolicy": "Forbid",
+            "startingDeadlineSeconds": _DEADLINE_S,
+            "successfulJobsHistoryLimit": 1,
+            "failedJobsHistoryLimit": 3,
+            "jobTemplate": {
+                "metadata": {"labels": marks},
+                "spec": {
+                    "backoffLimit": 1,
+                    "activeDeadlineSeconds": _DEADLINE_S,
+                    "ttlSecondsAfterFinished": 3600,
+                    "template": {
+                        "metadata": {"labels": marks},
+                        "spec": {
+                            "restartPolicy": "Never",
+                            "automountServiceAccountToken": False,
+                            "enableServiceLinks": False,
+                            "securityContext": serving.pod_security(),
+                            "containers": [container],
+                            "volumes": [{"name": "script", "configMap": {"name": script_name}}],
+                        },
+                    },
+                },
+            },
+        },
+    }
