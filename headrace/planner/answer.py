@@ -27,7 +27,7 @@ from headrace.planner.levels import level_tables
 from headrace.planner.planning import Assumption, Constraints, Plan, make_plan
 from headrace.planner.schedule import slot_costs, slot_of_hour
 from headrace.planner.service import BANDWIDTH_EFFICIENCY, COMPUTE_EFFICIENCY, ServiceModel
-from headrace.planner.slo import SPARE_WORKERS, Attainment, SloResult, attainment, single_pool, synthesise
+from headrace.planner.slo import SPARE_WORKERS, Attainment, SloResult, attainment, replay, single_pool, synthesise
 from headrace.planner.statistics import Pooling, Profile, pooling, profile
 from headrace.planner.traffic import Traffic
 from headrace.planner.workload import Workload, read_workload, service_of, tariff_of
@@ -79,7 +79,7 @@ def answer(
     demand = traffic.demand if demand_factor == 1.0 else traffic.demand.scaled(demand_factor)
     limits = constraints_of(workload, book, rows)
     plan = make_plan(demand, tariff, limits, assumptions(workload, service, rows, traffic))
-    slo, alone = _slo(workload, traffic, service, plan, limits)
+    slo, alone = _slo(workload, traffic, service, plan, limits, demand_factor)
     return Answer(
         workload=workload,
         traffic=traffic,
@@ -168,14 +168,18 @@ def assumptions(
 
 
 def _slo(
-    workload: Workload, traffic: Traffic, service: ServiceModel, plan: Plan, limits: Constraints
+    workload: Workload, traffic: Traffic, service: ServiceModel, plan: Plan, limits: Constraints, demand_factor: float
 ) -> tuple[SloResult, tuple[Attainment, Attainment]]:
     """The plan's attainment, and that of all dedicated and all serverless."""
     limit_s = workload.slo.time_to_first_token_ms / 1000
     tokens = (traffic.mean_tokens_in, traffic.mean_tokens_out) if traffic.requests else TYPICAL_TOKENS
-    requests = synthesise(
-        plan.demand, service, tokens_in=tokens[0], tokens_out=tokens[1], utilization=workload.target_utilization
-    )
+    requests = None
+    if traffic.log is not None:
+        requests = replay(traffic.log, service, hours=plan.demand.hours, demand_factor=demand_factor)
+    if requests is None:
+        requests = synthesise(
+            plan.demand, service, tokens_in=tokens[0], tokens_out=tokens[1], utilization=workload.target_utilization
+        )
     hours = np.arange(requests.first_hour, requests.first_hour + requests.hours)
     first = slot_of_hour(plan.demand, period=len(plan.warm.minimum))
     planned = attainment(

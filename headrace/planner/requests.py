@@ -20,11 +20,13 @@ from headrace.planner.arrays import BIN_S, BINS_PER_HOUR, HOUR_S, Floats, Ints
 from headrace.planner.levels import Demand
 from headrace.planner.service import ServiceModel
 from headrace.planner.sources import Source, seconds, time_unit
-from headrace.planner.traffic import BINS_PER_WINDOW, Quality, Traffic, repair, silent_windows
+from headrace.planner.traffic import BINS_PER_WINDOW, Log, Quality, Traffic, repair, silent_windows
 
 BATCH_ROWS: Final = 500_000
 # Repeated rows are searched up to this many rows: the search holds one hash table of them.
 MOST_ROWS_SEARCHED: Final = 20_000_000
+# Requests kept for replay, 24 bytes each.
+MOST_ROWS_KEPT: Final = 3_000_000
 # Group demand is kept for the busiest groups while groups x bins stays under this.
 MOST_GROUP_CELLS: Final = 60_000_000
 GROUPINGS: Final = ("tenant", "feature", "model")
@@ -138,6 +140,7 @@ def traffic_of(source: Source, shape: Shape, service: ServiceModel, *, utilizati
     counts = np.zeros(bins // BINS_PER_WINDOW)
     by_group = {name: np.zeros((len(names) + 1, bins + 2)) for name, names in groups.items()}
     kept, last, is_unsorted = 0, -np.inf, False
+    logged: list[tuple[Floats, Floats, Floats]] = []
     for batch in _batches(rows):
         t = batch["t"].to_numpy()
         is_unsorted |= bool(t[0] < last or np.any(np.diff(t) < 0))
@@ -151,6 +154,8 @@ def traffic_of(source: Source, shape: Shape, service: ServiceModel, *, utilizati
         _add_edges(total, start, weight, bins)
         _add_edges(total, end, -weight, bins)
         inside = (start >= 0) & (start < bins * BIN_S)
+        if shape.valid <= MOST_ROWS_KEPT:
+            logged.append((start[inside], batch["i"].to_numpy()[inside], batch["o"].to_numpy()[inside]))
         counts += np.bincount((start[inside] // 600).astype(np.int64), minlength=len(counts))
         for name, names in groups.items():
             code = _codes(batch[name], names)
@@ -180,6 +185,7 @@ def traffic_of(source: Source, shape: Shape, service: ServiceModel, *, utilizati
         mean_tokens_in=shape.mean_in,
         mean_tokens_out=shape.mean_out,
         requests=float(kept),
+        log=_log(logged),
         by_group={
             name: {
                 label: repair(np.maximum(table[at].cumsum()[:bins], 0.0), missing)
@@ -189,6 +195,15 @@ def traffic_of(source: Source, shape: Shape, service: ServiceModel, *, utilizati
             for name, table in by_group.items()
         },
     )
+
+
+def _log(parts: list[tuple[Floats, Floats, Floats]]) -> Log | None:
+    """The kept requests in order of time."""
+    if not parts:
+        return None
+    arrival, tokens_in, tokens_out = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.argsort(arrival, kind="stable")
+    return Log(arrival_s=arrival[order], tokens_in=tokens_in[order], tokens_out=tokens_out[order])
 
 
 def _batches(rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:

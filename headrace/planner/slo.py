@@ -12,6 +12,7 @@ from headrace.planner.levels import Demand
 from headrace.planner.service import ServiceModel
 from headrace.planner.simulate import Outcome, Tiers, simulate
 from headrace.planner.tariff import Tariff
+from headrace.planner.traffic import Log
 
 HOURS_PER_MONTH: Final = 730.0
 # Requests simulated; heavier traffic is simulated over its busiest stretch of days or hours.
@@ -98,6 +99,31 @@ def synthesise(
     total = prefill + answer * service.batch / service.decode_tokens_s
     return Requests(
         arrival_s=arrival, first_token_s=prefill, service_s=total, first_hour=first, hours=hours, synthesised=True
+    )
+
+
+def replay(log: Log, service: ServiceModel, *, hours: int, demand_factor: float = 1.0) -> Requests | None:
+    """The requests of the traffic itself, over their busiest stretch if there are many.
+
+    None where demand was scaled (the log is then of another world) or nothing was logged.
+    """
+    if demand_factor != 1.0 or not len(log.arrival_s):
+        return None
+    per_bin = np.bincount((log.arrival_s // BIN_S).astype(np.int64), minlength=hours * HOUR_S // BIN_S).astype(float)
+    first, taken, rate = 0, hours, per_bin
+    while rate.sum() > MOST_REQUESTS and taken > 1:
+        taken = taken // 2 if taken <= DAY_HOURS else max(DAY_HOURS, taken // 2 // DAY_HOURS * DAY_HOURS)
+        first, rate = _busiest(per_bin, taken)
+    mine = (log.arrival_s >= first * HOUR_S) & (log.arrival_s < (first + taken) * HOUR_S)
+    prefill = log.tokens_in[mine] / service.prefill_tokens_s
+    total = prefill + log.tokens_out[mine] * service.batch / service.decode_tokens_s
+    return Requests(
+        arrival_s=log.arrival_s[mine] - first * HOUR_S,
+        first_token_s=prefill,
+        service_s=np.maximum(total, 1e-3),
+        first_hour=first,
+        hours=taken,
+        synthesised=False,
     )
 
 

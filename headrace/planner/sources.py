@@ -19,7 +19,10 @@ from headrace.errors import refuse
 
 # canonical column -> names it goes by, lower case, in order of preference
 REQUEST_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
-    "timestamp": ("timestamp", "ts", "time", "at", "start_time", "created_at", "created", "arrival_time", "arrived_at"),
+    "timestamp": (
+        *("timestamp", "ts", "time", "at", "start_time", "created_at", "created", "arrival_time", "arrived_at"),
+        *("received_at", "receivedat", "started_at"),
+    ),
     "tokens_in": (
         *("tokens_in", "input_tokens", "prompt_tokens", "contexttokens", "context_tokens", "request_tokens"),
         "prompttokens",
@@ -28,13 +31,13 @@ REQUEST_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
         *("tokens_out", "output_tokens", "completion_tokens", "generatedtokens", "generated_tokens"),
         *("response_tokens", "completiontokens"),
     ),
-    "id": ("request_id", "requestid", "id"),
+    "id": ("request_id", "requestid", "response_id", "id"),
     "tenant": ("tenant", "client_id", "customer", "user", "tenant_id"),
     "project": ("project", "project_id"),
     "feature": ("feature", "endpoint", "route", "category"),
     "model": ("model", "model_name", "workload"),
     "latency_s": ("latency_s", "latency", "duration_s", "duration"),
-    "latency_ms": ("latency_ms", "duration_ms", "latencyms"),
+    "latency_ms": ("latency_ms", "duration_ms", "latencyms", "total_ms"),
 }
 WINDOW_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "start_s": ("window_start_s", "start_s", "window_start"),
@@ -86,7 +89,7 @@ def scan(path: Path, option: str) -> pl.LazyFrame:
         if name.endswith(".parquet"):
             frame = pl.scan_parquet(path)
         elif name.endswith((".jsonl", ".ndjson")):
-            frame = pl.scan_ndjson(path, ignore_errors=True, infer_schema_length=1000)
+            frame = _flat(pl.scan_ndjson(path, ignore_errors=True, infer_schema_length=1000))
         else:
             frame = pl.scan_csv(path, infer_schema=False, truncate_ragged_lines=True, ignore_errors=True)
         frame.collect_schema()
@@ -96,6 +99,22 @@ def scan(path: Path, option: str) -> pl.LazyFrame:
             option, str(path), f"can't be read ({line})", next_step="give CSV, CSV.gz, JSONL or Parquet"
         ) from error
     return frame
+
+
+def _flat(frame: pl.LazyFrame) -> pl.LazyFrame:
+    """Records inside records, as ledgers write them, brought to one level: `usage.promptTokens` becomes `promptTokens`.
+
+    A name that stands on the outer level, or in an earlier record, keeps its meaning.
+    """
+    schema = frame.collect_schema()
+    taken = {name for name, dtype in schema.items() if not isinstance(dtype, pl.Struct)}
+    chosen = [pl.col(name) for name in schema.names() if name in taken]
+    for name, dtype in schema.items():
+        if isinstance(dtype, pl.Struct):
+            fields = [field.name for field in dtype.fields if field.name not in taken]
+            chosen += [pl.col(name).struct.field(inner) for inner in fields]
+            taken |= set(fields)
+    return frame.select(chosen)
 
 
 def match(names: Mapping[str, str], wanted: Mapping[str, tuple[str, ...]]) -> dict[str, str]:

@@ -88,10 +88,20 @@ class Quality:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Log:
+    """Requests for replay: seconds from the demand's first bin, in order, and their tokens; all [requests]."""
+
+    arrival_s: Floats
+    tokens_in: Floats
+    tokens_out: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
 class Traffic:
     """Concurrent replicas needed in total and by group, and how requests look on average.
 
     by_group: group name -> replicas per bin (same length as demand), for each of tenant, feature and model.
+    log: the requests themselves where they were given and are few enough to keep.
     """
 
     demand: Demand
@@ -100,6 +110,7 @@ class Traffic:
     mean_tokens_out: float = 0.0
     requests: float = 0.0
     by_group: Mapping[str, Mapping[str, Floats]] = field(default_factory=dict)
+    log: Log | None = None
 
     @property
     def days(self) -> float:

@@ -116,6 +116,27 @@ def test_dates_are_read_with_and_without_zone_marks(tmp_path: Path) -> None:
     assert (shape.valid, shape.first_s, shape.last_s) == (3, START + 1.5, START + 4200)
 
 
+def test_a_ledger_of_nested_records_is_read_like_a_flat_one(tmp_path: Path) -> None:
+    rows = [
+        json.dumps({"at": START + i * 7.5, "tenant": "a", "usage": {"promptTokens": 100, "completionTokens": i % 9}})
+        for i in range(200)
+    ]
+    source = recognise(csv(tmp_path, "\n".join(rows), "ledger.jsonl"))
+    assert source.kind is Kind.REQUESTS
+    shape = shape_of(source)
+    assert (shape.valid, shape.mean_in) == (200, 100.0)
+    assert set(read(source.path).by_group) == {"tenant"}
+
+
+def test_requests_are_kept_in_order_for_replay(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    busy(days=2).sample(fraction=1.0, shuffle=True, seed=1).write_parquet(path)
+    log = read(path).log
+    assert log is not None
+    assert (np.diff(log.arrival_s) >= 0).all()
+    assert log.tokens_in.sum() == pytest.approx(500 * len(log.arrival_s))
+
+
 def test_a_silent_hour_in_busy_traffic_is_filled_and_counted(tmp_path: Path) -> None:
     frame = busy(days=4, per_hour=720)
     lost = (pl.col("timestamp") > START + 60 * 3600) & (pl.col("timestamp") < START + 61 * 3600)
