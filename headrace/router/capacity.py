@@ -1,0 +1,139 @@
+"""What a pool can still take: slots of a floor, instances of a serverless pool, and what they would cost. Pure.
+
+A serverless instance lives from its start until it has been idle for its timeout; all of that is billed. We keep the
+count of live instances ourselves (busy = requests / slots, rounded up; idle ones by when they will stop), because
+vendors tell it only late. Other replicas' instances are outside our lease, so all replicas together keep every cap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from headrace.router.config import PoolConfig, RouterConfig
+from headrace.router.types import Ground, PoolView, RequestFacts, State
+
+HOUR_S: Final = 3600
+# Time that any request may take beside its tokens: connecting, queueing in the model server, a slow first token.
+ALLOWANCE_S: Final = 30.0
+# A prompt token is never slower than this share of an answer token: prefill works on many at once.
+PREFILL_SHARE: Final = 0.05
+COLD_START_MARGIN: Final = 3.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Offer:
+    """What a serverless pool can do for one more request: does an instance start, when does the first token come."""
+
+    cold: bool
+    answer_s: float
+
+
+def busy(config: PoolConfig, in_flight: int) -> int:
+    """Instances that work on `in_flight` requests."""
+    return -(-in_flight // config.slots_per_instance)
+
+
+def live(config: PoolConfig, view: PoolView, now: float) -> int:
+    """Instances that are billed: busy, idle within their timeout, or held as minimum."""
+    idle = sum(1 for end in view.idle if end > now)
+    return max(busy(config, view.in_flight) + idle, view.min_instances)
+
+
+def free_slots(name: str, config: PoolConfig, view: PoolView, state: State) -> int:
+    """Free slots of a floor in this replica's share; never more than the pool has."""
+    share = min(state.leases.get(f"pool/{name}/slots", 0), config.slots)
+    return share - view.in_flight
+
+
+def share_of_slots(name: str, config: PoolConfig, view: PoolView, state: State) -> float:
+    """Used share of a floor's slots, 1 where there are none."""
+    share = min(state.leases.get(f"pool/{name}/slots", 0), config.slots)
+    return view.in_flight / share if share > 0 else 1.0
+
+
+def fresh(view: PoolView, now: float, limit_s: float) -> bool:
+    """Whether scraped signals are young enough to count."""
+    return now - view.scraped_at <= limit_s
+
+
+def time_limit_s(config: PoolConfig, request: RequestFacts) -> float:
+    """When a request to this pool is cut off, and so what it can cost at most.
+
+    Bounded by the declared max_tokens at the slowest acceptable pace where there is one, else by the pool's own limit.
+    """
+    if request.max_tokens is None:
+        return config.execution_timeout_s
+    paced = (request.max_tokens + request.prompt_tokens_bound * PREFILL_SHARE) * config.slowest_token_s
+    return min(config.execution_timeout_s, ALLOWANCE_S + COLD_START_MARGIN * config.cold_start_s + paced)
+
+
+def worst_cost(config: PoolConfig, seconds: float) -> int:
+    """Most nano-dollars that a request can cost in `seconds`: an instance alone, or a slot's share of a floor."""
+    rate = config.nano_usd_per_instance_second
+    if config.dedicated:
+        return -(-int(seconds * 1000) * rate // (1000 * config.slots_per_instance))
+    return -(-int(seconds * 1000) * rate // 1000)
+
+
+def reserved_tokens(request: RequestFacts, context_tokens: int) -> int:
+    """Tokens that a request may use: its prompt and what it may answer, at most the workload's context."""
+    most = context_tokens if request.max_tokens is None else request.prompt_tokens + request.max_tokens
+    return max(1, min(most, context_tokens))
+
+
+def needed_tokens(request: RequestFacts, context_tokens: int) -> int:
+    """Context that must fit: what is declared, else the workload's own."""
+    if request.max_tokens is None:
+        return max(request.prompt_tokens + 1, context_tokens)
+    return request.prompt_tokens + request.max_tokens
+
+
+def offer(name: str, config: PoolConfig, view: PoolView, state: State, policy: RouterConfig) -> Offer | Ground:
+    """What a serverless pool offers for one more request, or why it can't."""
+    needed = busy(config, view.in_flight + 1)
+    now_busy = busy(config, view.in_flight)
+    alive = live(config, view, state.now)
+    if needed > min(state.leases.get(f"pool/{name}/instances", 0), config.instances):
+        return Ground.CAP
+    if needed == now_busy or needed <= alive:
+        return Offer(cold=False, answer_s=view.first_token_s)
+    ground = _ceilings(name, config, state, policy)
+    if ground is not None:
+        return ground
+    return Offer(cold=True, answer_s=(view.cold_start_s or config.cold_start_s) + view.first_token_s)
+
+
+def _ceilings(name: str, config: PoolConfig, state: State, policy: RouterConfig) -> Ground | None:
+    """Whether one more instance of a pool stays within every ceiling: the pool's, the environment's, the provider's."""
+    totals, leases = policy.totals, state.leases
+    hourly = config.nano_usd_per_instance_second * HOUR_S
+    alive = {key: live(pool, state.pools[key], state.now) for key, pool in policy.pools.items() if not pool.dedicated}
+    if alive[name] + 1 > min(leases.get(f"pool/{name}/instances", 0), config.instances):
+        return Ground.CAP
+
+    def exceeds(limit: str, used: int, more: int) -> bool:
+        return limit in totals and used + more > leases.get(limit, 0)
+
+    spend = run_rates(policy, alive)
+    if exceeds(f"pool/{name}/spend", spend[name], hourly) or exceeds("serverless/spend", sum(spend.values()), hourly):
+        return Ground.SPEND
+    same = [key for key in alive if policy.pools[key].provider == config.provider]
+    provider = f"provider/{config.provider}"
+    if (
+        exceeds(f"{provider}/instances", sum(alive[key] for key in same), 1)
+        or exceeds(
+            f"{provider}/gpus",
+            sum(alive[key] * policy.pools[key].gpus_per_instance for key in same),
+            config.gpus_per_instance,
+        )
+        or exceeds(f"{provider}/spend", sum(spend[key] for key in same), hourly)
+    ):
+        return Ground.PROVIDER_CAP
+    return None
+
+
+def run_rates(policy: RouterConfig, alive: Mapping[str, int]) -> dict[str, int]:
+    """Nano-dollars per hour of each serverless pool with this many live instances."""
+    return {key: count * policy.pools[key].nano_usd_per_instance_second * HOUR_S for key, count in alive.items()}

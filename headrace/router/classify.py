@@ -1,0 +1,284 @@
+"""A request's body and headers, read once, into `RequestFacts`. Pure.
+
+The class of work is declared by key, header or model; where nobody declares it, the workload's own class holds. A
+workload that is not named at all is inferred from what the request looks like.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from headrace.router.config import RouterConfig
+from headrace.router.decide import release_of
+from headrace.router.types import Refusal, RequestFacts
+from headrace.settings.releases import WorkloadClass
+
+# Endpoints of the OpenAI API that carry work.
+ENDPOINTS: Final[Mapping[str, str]] = {
+    "/v1/chat/completions": "chat.completions",
+    "/v1/completions": "completions",
+    "/v1/embeddings": "embeddings",
+}
+HEADER_CLASS: Final = "x-headrace-class"
+HEADER_FEATURE: Final = "x-headrace-feature"
+HEADER_CONVERSATION: Final = "x-headrace-conversation"
+HEADER_RESIDENCY: Final = "x-headrace-residency"
+# English text has about four characters to a token in common byte-pair vocabularies; other scripts have fewer, so the
+# estimate takes bytes and not characters. A token is never shorter than a byte, which makes bytes an upper bound.
+BYTES_PER_TOKEN: Final = 4
+_MESSAGE_TOKENS: Final = 4
+_LONG_PROMPT: Final = 8192
+_LONGEST_LABEL: Final = 64
+_MOST_TOKENS: Final = 1 << 24
+_BUCKETS: Final = 10_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Caller:
+    """Whom a key belongs to. `workloads` None means all; `workload_class` is the key's own declaration."""
+
+    key_id: str
+    tenant: str
+    project: str
+    environment: str
+    workloads: frozenset[str] | None = None
+    workload_class: WorkloadClass | None = None
+    feature: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parsed:
+    """What a request is: the facts for the decision, and what the interpreter needs of the body."""
+
+    facts: RequestFacts
+    conversation: str
+    prompt_digest_input: bytes
+
+
+def classify(
+    *,
+    request_id: str,
+    endpoint: str,
+    headers: Mapping[str, str],
+    body: Any,
+    body_bytes: int,
+    caller: Caller,
+    policy: RouterConfig,
+    residencies: Mapping[str, frozenset[str]],
+) -> Parsed | Refusal:
+    """Facts of a request, or the refusal of a malformed one. `headers` have lower-case names.
+
+    `residencies` maps each known residency to the jurisdictions that it allows.
+    """
+    if not isinstance(body, dict):
+        return _bad("the body must be a JSON object", 'send an object such as {"model": …, "messages": […]}')
+    model = body.get("model")
+    if model is not None and not isinstance(model, str):
+        return _bad("model must be text", "name a workload; GET /v1/models lists them")
+    problem = _shape(endpoint, body)
+    if problem is not None:
+        return problem
+    max_tokens = _max_tokens(endpoint, body)
+    if isinstance(max_tokens, Refusal):
+        return max_tokens
+    prompt = _prompt_bytes(endpoint, body)
+    estimate = prompt[0] // BYTES_PER_TOKEN + _MESSAGE_TOKENS * prompt[1] + 1
+    declared = _declared_class(headers, caller)
+    if isinstance(declared, Refusal):
+        return declared
+    residency = _residency(headers, residencies)
+    if isinstance(residency, Refusal):
+        return residency
+    stream = body.get("stream") is True
+    found = _workload(model, declared, estimate, max_tokens, stream, endpoint, caller, policy)
+    if isinstance(found, Refusal):
+        return found
+    conversation = _conversation(headers, body, caller)
+    bucket = bucket_of(conversation)
+    workload = policy.workloads[found]
+    # A model that names a release of the workload asks for just that one; else shares decide.
+    release = model if model in workload.canary or model == workload.release else release_of(workload, bucket)
+    facts = RequestFacts(
+        id=request_id,
+        tenant=caller.tenant,
+        project=caller.project,
+        environment=caller.environment,
+        workload=found,
+        workload_class=declared or workload.workload_class,
+        release=release or workload.release,
+        feature=_label(headers.get(HEADER_FEATURE)) or caller.feature,
+        prompt_tokens=estimate,
+        prompt_tokens_bound=prompt[0] + _MESSAGE_TOKENS * prompt[1] + 1,
+        max_tokens=max_tokens,
+        stream=stream,
+        endpoint=endpoint,
+        residency=residency,
+        bucket=bucket,
+    )
+    return Parsed(facts=facts, conversation=conversation, prompt_digest_input=prompt[2])
+
+
+def bucket_of(conversation: str) -> float:
+    """A conversation's fixed place in [0, 100): every replica and every restart gives the same."""
+    digest = hashlib.blake2b(conversation.encode(errors="surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest) % _BUCKETS / (_BUCKETS / 100)
+
+
+def _bad(sentence: str, next_step: str, *, status: int = 400, code: str = "invalid_request") -> Refusal:
+    return Refusal(status=status, code=code, sentence=sentence, next_step=next_step)
+
+
+def _shape(endpoint: str, body: dict[str, Any]) -> Refusal | None:
+    if endpoint == "chat.completions":
+        messages = body.get("messages")
+        if not isinstance(messages, list) or not messages or not all(isinstance(m, dict) for m in messages):
+            return _bad("messages must be a list of one or more objects", "send the conversation in messages")
+    elif endpoint == "completions":
+        if not isinstance(body.get("prompt"), str | list):
+            return _bad("prompt must be text or a list", "send the text in prompt")
+    elif not isinstance(body.get("input"), str | list):
+        return _bad("input must be text or a list", "send the text in input")
+    if "stream" in body and not isinstance(body["stream"], bool | None):
+        return _bad("stream must be true or false", "correct it")
+    count = body.get("n")
+    if count is not None and (isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= 128):
+        return _bad("n must be a whole number from 1 to 128", "correct it")
+    return None
+
+
+def _max_tokens(endpoint: str, body: dict[str, Any]) -> int | Refusal | None:
+    """Declared length of the answer over all choices; an embedding has none."""
+    if endpoint == "embeddings":
+        return 0
+    values = [body[name] for name in ("max_completion_tokens", "max_tokens") if body.get(name) is not None]
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MOST_TOKENS:
+            return _bad("max_tokens must be a whole number, 0 or more", "correct it")
+    choices = max(int(body.get("n") or 1), _best_of(body))
+    return max(values) * choices if values else None
+
+
+def _best_of(body: dict[str, Any]) -> int:
+    value = body.get("best_of")
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 1
+
+
+def _prompt_bytes(endpoint: str, body: dict[str, Any]) -> tuple[int, int, bytes]:
+    """Bytes of text, number of messages, and the text itself (for its keyed hash). Walks without recursion."""
+    source = {"chat.completions": "messages", "completions": "prompt", "embeddings": "input"}[endpoint]
+    stack: list[Any] = [body.get(source), body.get("tools")]
+    pieces: list[bytes] = []
+    total = 0
+    while stack:
+        value = stack.pop()
+        if isinstance(value, str):
+            encoded = value.encode(errors="surrogatepass")
+            pieces.append(encoded)
+            total += len(encoded)
+        elif isinstance(value, dict):
+            stack.extend(value.values())
+        elif isinstance(value, list):
+            stack.extend(value)
+        elif isinstance(value, int | float):
+            total += BYTES_PER_TOKEN  # a prompt of token ids: one token each
+    messages = body.get("messages")
+    pieces.reverse()
+    return total, len(messages) if isinstance(messages, list) else 1, b"\0".join(pieces)
+
+
+def _declared_class(headers: Mapping[str, str], caller: Caller) -> WorkloadClass | Refusal | None:
+    text = headers.get(HEADER_CLASS)
+    if text is None:
+        return caller.workload_class
+    try:
+        return WorkloadClass(text)
+    except ValueError:
+        known = ", ".join(member.value for member in WorkloadClass)
+        return _bad(f"the header {HEADER_CLASS} must be one of {known}", "correct or drop it")
+
+
+def _residency(
+    headers: Mapping[str, str], residencies: Mapping[str, frozenset[str]]
+) -> frozenset[str] | Refusal | None:
+    """Jurisdictions that the caller narrows its request to. It can only narrow: the workload's own still hold."""
+    text = headers.get(HEADER_RESIDENCY)
+    if text is None:
+        return None
+    allowed: frozenset[str] = frozenset()
+    for name in (part.strip() for part in text.split(",")):
+        if name not in residencies:
+            return _bad(f"the header {HEADER_RESIDENCY} names an unknown jurisdiction", "use one of the catalogue's")
+        allowed |= residencies[name]
+    return allowed
+
+
+def _workload(
+    model: str | None,
+    declared: WorkloadClass | None,
+    prompt_tokens: int,
+    max_tokens: int | None,
+    stream: bool,  # noqa: FBT001  a fact of the request, not a switch
+    endpoint: str,
+    caller: Caller,
+    policy: RouterConfig,
+) -> str | Refusal:
+    """The workload that a model names, or that the request looks like where the model is absent or `auto`."""
+    allowed = [name for name in policy.workloads if caller.workloads is None or name in caller.workloads]
+    if model in policy.workloads:
+        if model in allowed:
+            return str(model)
+    elif model is None or model == "auto":
+        wanted = declared or infer_class(prompt_tokens, max_tokens, stream=stream, endpoint=endpoint)
+        fitting = [name for name in allowed if policy.workloads[name].workload_class is wanted]
+        if fitting:
+            return sorted(fitting)[0]
+    else:
+        running = [
+            name
+            for name in allowed
+            if model == policy.workloads[name].release or model in policy.workloads[name].canary
+        ]
+        if declared is not None:
+            running = [name for name in running if policy.workloads[name].workload_class is declared] or running
+        if running:
+            return sorted(running)[0]
+    return _bad(
+        "this key may not use the model, or there is none of that name",
+        "GET /v1/models lists what this key may use",
+        status=404,
+        code="model_not_found",
+    )
+
+
+def infer_class(prompt_tokens: int, max_tokens: int | None, *, stream: bool, endpoint: str) -> WorkloadClass:
+    """What a request that declares nothing looks like: somebody waits for a stream; long contexts need memory."""
+    if prompt_tokens + (max_tokens or 0) > _LONG_PROMPT:
+        return WorkloadClass.MEMORY_BOUND
+    if stream or endpoint == "chat.completions":
+        return WorkloadClass.LATENCY_SENSITIVE
+    return WorkloadClass.BATCH
+
+
+def _conversation(headers: Mapping[str, str], body: dict[str, Any], caller: Caller) -> str:
+    """What keeps a conversation on its release: the caller's own id, else its user and how the conversation began."""
+    own = headers.get(HEADER_CONVERSATION)
+    if own:
+        return f"{caller.tenant}/{caller.project}/{own[:_LONGEST_LABEL]}"
+    first = ""
+    messages = body.get("messages")
+    if isinstance(messages, list):
+        users = [m for m in messages if isinstance(m, dict) and m.get("role") == "user"]
+        first = str(users[0].get("content"))[:1024] if users else ""
+    user = body.get("user")
+    started = hashlib.blake2b(first.encode(errors="surrogatepass"), digest_size=8).hexdigest()
+    return f"{caller.tenant}/{caller.project}/{user if isinstance(user, str) else ''}/{started}"[:256]
+
+
+def _label(text: str | None) -> str:
+    """A label that is safe in records and metrics; nothing where it is not."""
+    if text is None or len(text) > _LONGEST_LABEL:
+        return ""
+    return text if all(c.isalnum() or c in "._-" for c in text) and text.isascii() else ""

@@ -1,0 +1,372 @@
+"""The routing decision: `decide(request, state, policy)`. Pure: no clock, no randomness, no I/O.
+
+Stages, each of which removes pools and says why: residency, model release, GPU memory, proof of concept, health,
+money, capacity. What is left goes to the least marginal cost: a free slot of the floor is paid already. Nothing left
+means waiting or a refusal, never the nearest pool.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from headrace.router import budget, capacity
+from headrace.router.capacity import Offer
+from headrace.router.config import PoolConfig, RouterConfig, Spill, WorkloadConfig
+from headrace.router.types import (
+    GROUND_TEXT,
+    Circuit,
+    Decision,
+    Ground,
+    Phase,
+    PoolView,
+    Reason,
+    Refusal,
+    RequestFacts,
+    Route,
+    State,
+    Wait,
+)
+from headrace.settings.releases import WorkloadClass
+
+_PERCENT: Final = 100
+_SHORTEST_WAIT_S: Final = 0.001
+_TOO_MANY: Final = 429
+_UNAVAILABLE: Final = 503
+_FORBIDDEN: Final = 403
+_TOO_LARGE: Final = 413
+# Grounds that no waiting changes: when every pool was removed by one of these, the answer is final.
+_FINAL: Final = {
+    Ground.RESIDENCY: (_FORBIDDEN, "residency", "choose a workload whose residency matches, or deploy a pool there"),
+    Ground.RELEASE: (_UNAVAILABLE, "no_release", "deploy the release on a pool, or lower its canary share to zero"),
+    Ground.MEMORY: (_TOO_LARGE, "context_too_long", "send a shorter prompt or a smaller max_tokens"),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Candidate:
+    name: str
+    config: PoolConfig
+    view: PoolView
+
+
+def release_of(workload: WorkloadConfig, bucket: float) -> str:
+    """The release for a conversation: canaries take the low end of [0, 100), each its share, the rest runs the own."""
+    start = 0.0
+    for release in sorted(workload.canary):
+        start += workload.canary[release]
+        if bucket < start:
+            return release
+    return workload.release
+
+
+def decide(request: RequestFacts, state: State, policy: RouterConfig) -> Decision:
+    """Where a request goes now: a pool, the queue of one, or nowhere with the reason."""
+    workload = policy.workloads.get(request.workload)
+    if workload is None:
+        return Refusal(
+            status=404,
+            code="model_not_found",
+            sentence=f"there is no workload {request.workload!r}",
+            next_step="ask GET /v1/models for the names",
+        )
+    removed: list[tuple[str, Ground]] = []
+    floors: list[_Candidate] = []
+    overflow: list[_Candidate] = []
+    for name, config in policy.candidates[request.workload]:
+        view = state.pools[name]
+        ground = _unfit(request, workload, name, config, view, state, policy)
+        if ground is not None:
+            removed.append((name, ground))
+        else:
+            (floors if config.dedicated else overflow).append(_Candidate(name=name, config=config, view=view))
+    short = _shortfall(request, workload, floors + overflow, state, policy, removed)
+    if short is not None:
+        return _over_limit(short, removed)
+    if request.workload_class is WorkloadClass.BATCH:
+        return _batch(request, workload, floors, overflow, state, policy, removed)
+    return _interactive(request, workload, floors, overflow, state, policy, removed)
+
+
+def _unfit(
+    request: RequestFacts,
+    workload: WorkloadConfig,
+    name: str,
+    config: PoolConfig,
+    view: PoolView,
+    state: State,
+    policy: RouterConfig,
+) -> Ground | None:
+    allowed = workload.allowed_jurisdictions
+    if request.residency is not None:
+        allowed = allowed & request.residency
+    for places in (config.compute_jurisdictions, config.ingress_jurisdictions, config.storage_jurisdictions):
+        if not places or not places <= allowed:
+            return Ground.RESIDENCY
+    if policy.jurisdiction not in allowed:
+        return Ground.RESIDENCY  # the router itself reads the prompt, and its journal lies beside it
+    if config.release != request.release:
+        return Ground.RELEASE
+    if capacity.needed_tokens(request, workload.context_tokens) > config.max_request_tokens:
+        return Ground.MEMORY
+    if (
+        not config.dedicated
+        and policy.proof_of_concept is not None
+        and request.bucket >= policy.proof_of_concept * _PERCENT
+    ):
+        return Ground.TRIAL
+    if name in request.excluded:
+        return Ground.EXCLUDED
+    if view.circuit is Circuit.OPEN and state.now < view.open_until:
+        return Ground.BREAKER
+    if view.circuit is not Circuit.CLOSED and view.probing:
+        return Ground.BREAKER
+    if state.now < view.pushed_back_until:
+        return Ground.PUSHED_BACK
+    return None
+
+
+def _shortfall(
+    request: RequestFacts,
+    workload: WorkloadConfig,
+    candidates: list[_Candidate],
+    state: State,
+    policy: RouterConfig,
+    removed: list[tuple[str, Ground]],
+) -> budget.Shortfall | None:
+    """Drops the candidates whose worst case the budget has no room for; the shortfall where that was the last one."""
+    first: budget.Shortfall | None = None
+    fits = 0
+    for candidate in list(candidates):
+        limit_s = capacity.time_limit_s(candidate.config, request)
+        short = budget.shortfall(
+            state.accounts,
+            state.leases,
+            policy.totals,
+            request.scopes,
+            now=state.now,
+            money=capacity.worst_cost(candidate.config, limit_s),
+            tokens=capacity.reserved_tokens(request, workload.context_tokens),
+        )
+        if short is None:
+            fits += 1
+            continue
+        first = first or short
+        removed.append((candidate.name, Ground.BUDGET))
+        candidates.remove(candidate)
+    return first if not fits else None
+
+
+def _over_limit(short: budget.Shortfall, removed: list[tuple[str, Ground]]) -> Refusal:
+    words = {
+        "money": ("budget_exceeded", "its money budget of the month has no room for the worst case of this request"),
+        "requests": ("rate_limited", f"{short.limit} requests per minute are used up"),
+        "tokens": (
+            "rate_limited",
+            f"{short.limit} tokens per minute have no room for the {short.asked} of this request",
+        ),
+        "parallel": ("rate_limited", f"{short.limit} requests at once are running"),
+    }
+    code, sentence = words[short.kind]
+    return Refusal(
+        status=_TOO_MANY,
+        code=code,
+        sentence=f"{short.scope}: {sentence}",
+        next_step="raise the budget, or send a smaller max_tokens" if short.kind == "money" else "try again later",
+        retry_after_s=short.retry_after_s,
+        removed=tuple(removed),
+    )
+
+
+def _route(
+    request: RequestFacts,
+    workload: WorkloadConfig,
+    chosen: _Candidate,
+    reason: Reason,
+    removed: list[tuple[str, Ground]],
+    *,
+    cold: bool = False,
+) -> Route:
+    limit_s = capacity.time_limit_s(chosen.config, request)
+    return Route(
+        pool=chosen.name,
+        reason=reason,
+        spilled=reason in (Reason.SPILL_FULL, Reason.SPILL_SIGNAL, Reason.SPILL_DOWN),
+        cold=cold,
+        reservation=capacity.worst_cost(chosen.config, limit_s),
+        tokens=capacity.reserved_tokens(request, workload.context_tokens),
+        time_limit_s=limit_s,
+        removed=tuple(removed),
+    )
+
+
+def _interactive(
+    request: RequestFacts,
+    workload: WorkloadConfig,
+    floors: list[_Candidate],
+    overflow: list[_Candidate],
+    state: State,
+    policy: RouterConfig,
+    removed: list[tuple[str, Ground]],
+) -> Decision:
+    """A free slot of the floor; else the sooner of waiting and spilling; else the queue, as long as patience lasts."""
+    free = [
+        candidate
+        for candidate in floors
+        if not candidate.view.saturated
+        and capacity.free_slots(candidate.name, candidate.config, candidate.view, state) > 0
+    ]
+    if free:
+        chosen = min(free, key=lambda c: (capacity.share_of_slots(c.name, c.config, c.view, state), c.name))
+        return _route(request, workload, chosen, Reason.FLOOR_FREE, removed)
+    removed += [(c.name, Ground.SATURATED if c.view.saturated else Ground.FULL) for c in floors]
+    offers: list[tuple[_Candidate, Offer]] = []
+    for candidate in overflow:
+        made = capacity.offer(candidate.name, candidate.config, candidate.view, state, policy)
+        if isinstance(made, Ground):
+            removed.append((candidate.name, made))
+        else:
+            offers.append((candidate, made))
+    queue = _shortest_queue(floors, state, policy.spill)
+    if offers:
+        best, made = min(offers, key=lambda item: (item[1].answer_s, item[1].cold, item[0].name))
+        if queue is None or _spills(request, workload, queue, made, policy.spill):
+            reason = _spill_reason(request, floors, state, policy)
+            return _route(request, workload, best, reason, removed, cold=made.cold)
+        removed.append((best.name, Ground.SLOWER))
+    patience = policy.spill.patience_s - request.waited_s
+    if queue is None or patience <= 0:
+        return _nowhere(request, removed, policy)
+    chosen, wait_s = queue
+    longest = patience
+    if offers:
+        longest = min(patience, max(_slack(request, workload, chosen, policy.spill), wait_s))
+    return Wait(pool=chosen.name, seconds=max(_SHORTEST_WAIT_S, longest), removed=tuple(removed))
+
+
+def _slack(request: RequestFacts, workload: WorkloadConfig, floor: _Candidate, spill: Spill) -> float:
+    """How long the request may still wait for the floor and keep its SLO, at most the setting's longest wait."""
+    allowed = spill.max_wait_s
+    if workload.time_to_first_token_s is not None:
+        allowed = min(allowed, workload.time_to_first_token_s - floor.view.first_token_s)
+    return allowed - request.waited_s
+
+
+def _spills(
+    request: RequestFacts, workload: WorkloadConfig, queue: tuple[_Candidate, float], made: Offer, spill: Spill
+) -> bool:
+    """Whether to leave the floor: only while it spills, and only if the other side answers sooner.
+
+    Within the slack a warm slot elsewhere is taken (it is paid for until its timeout), a cold one is not started.
+    """
+    floor, wait_s = queue
+    if floor.view.phase is not Phase.SPILLING:
+        return False
+    if made.answer_s >= wait_s + floor.view.first_token_s:
+        return False
+    return not made.cold or wait_s > _slack(request, workload, floor, spill)
+
+
+def _shortest_queue(floors: list[_Candidate], state: State, spill: Spill) -> tuple[_Candidate, float] | None:
+    """The floor with the shortest predicted wait that has room in its queue. Wait = place in line x time per slot."""
+    found: list[tuple[float, str, _Candidate]] = []
+    for candidate in floors:
+        config, view = candidate.config, candidate.view
+        slots = min(state.leases.get(f"pool/{candidate.name}/slots", 0), config.slots)
+        if slots <= 0 or view.waiting >= max(1, int(slots * spill.queue_per_slot)):
+            continue
+        behind = view.queue or 0 if capacity.fresh(view, state.now, spill.signal_max_age_s) else 0
+        found.append(((view.waiting + behind + 1) * view.service_s / slots, candidate.name, candidate))
+    if not found:
+        return None
+    wait_s, _, chosen = min(found, key=lambda item: item[:2])
+    return chosen, wait_s
+
+
+def _spill_reason(request: RequestFacts, floors: list[_Candidate], state: State, policy: RouterConfig) -> Reason:
+    if floors:
+        full = any(capacity.free_slots(c.name, c.config, c.view, state) <= 0 for c in floors)
+        return Reason.SPILL_FULL if full else Reason.SPILL_SIGNAL
+    own = [
+        name
+        for name, config in policy.candidates[request.workload]
+        if config.dedicated and config.workload == request.workload and config.release == request.release
+    ]
+    return Reason.SPILL_DOWN if own else Reason.NO_FLOOR
+
+
+def _batch(
+    request: RequestFacts,
+    workload: WorkloadConfig,
+    floors: list[_Candidate],
+    overflow: list[_Candidate],
+    state: State,
+    policy: RouterConfig,
+    removed: list[tuple[str, Ground]],
+) -> Decision:
+    """Idle floor below the lower threshold, else the queue. Serverless only where the workload has no floor at all."""
+    idle: list[_Candidate] = []
+    for candidate in floors:
+        config, view = candidate.config, candidate.view
+        slots = min(state.leases.get(f"pool/{candidate.name}/slots", 0), config.slots)
+        # On a floor that others use too, batch stays below the lower threshold and goes behind everybody.
+        most = int(slots * policy.spill.stop_at) if _shared(candidate, policy) else slots
+        if slots <= 0 or view.in_flight >= slots:
+            removed.append((candidate.name, Ground.FULL))
+        elif view.saturated:
+            removed.append((candidate.name, Ground.SATURATED))
+        elif view.in_flight >= most or (most < slots and (view.phase is not Phase.STEADY or view.waiting)):
+            removed.append((candidate.name, Ground.LAST_SLOTS))
+        else:
+            idle.append(candidate)
+    if idle:
+        chosen = min(idle, key=lambda c: (c.config.workload != request.workload, c.view.in_flight, c.name))
+        return _route(request, workload, chosen, Reason.FLOOR_IDLE, removed)
+    has_floor = any(config.dedicated for _, config in policy.candidates[request.workload])
+    for candidate in overflow:
+        if has_floor:
+            removed.append((candidate.name, Ground.FLOOR_ONLY))
+            continue
+        made = capacity.offer(candidate.name, candidate.config, candidate.view, state, policy)
+        if isinstance(made, Offer):
+            return _route(request, workload, candidate, Reason.NO_FLOOR, removed, cold=made.cold)
+        removed.append((candidate.name, made))
+    patience = policy.spill.batch_patience_s - request.waited_s
+    queue = _shortest_queue(floors, state, policy.spill)
+    if queue is None or patience <= 0:
+        return _nowhere(request, removed, policy)
+    return Wait(pool=queue[0].name, seconds=max(_SHORTEST_WAIT_S, patience), removed=tuple(removed))
+
+
+def _shared(candidate: _Candidate, policy: RouterConfig) -> bool:
+    """Whether the floor was made for other than batch work."""
+    return policy.workloads[candidate.config.workload].workload_class is not WorkloadClass.BATCH
+
+
+def _nowhere(request: RequestFacts, removed: list[tuple[str, Ground]], policy: RouterConfig) -> Refusal:
+    """The refusal that names, for each pool, why not; final where no waiting can change it."""
+    grounds = [ground for _, ground in removed]
+    for ground, (status, code, next_step) in _FINAL.items():
+        if grounds and all(g in _FINAL for g in grounds) and ground in grounds:
+            return Refusal(
+                status=status, code=code, sentence=_each(removed), next_step=next_step, removed=tuple(removed)
+            )
+    if not grounds:
+        return Refusal(
+            status=_UNAVAILABLE,
+            code="no_pool",
+            sentence=f"no pool is deployed for the workload {request.workload!r}",
+            next_step="deploy a pool for it",
+        )
+    return Refusal(
+        status=_UNAVAILABLE,
+        code="no_capacity",
+        sentence=_each(removed),
+        next_step="try again after the time in Retry-After",
+        retry_after_s=max(1.0, policy.breaker.open_s if Ground.BREAKER in grounds else policy.spill.patience_s / 2),
+        removed=tuple(removed),
+    )
+
+
+def _each(removed: list[tuple[str, Ground]]) -> str:
+    return "no pool can take it: " + "; ".join(f"{name}: {GROUND_TEXT[ground]}" for name, ground in removed)
