@@ -8,11 +8,13 @@ Two mixtures run side by side and their answers are averaged:
 - `leaders`: exponential weights over discounted regrets and then the weighted median of the answers, which a few wild
   experts cannot drag away.
 
-A guard compares what this mixture and three plain rules would have cost so far and follows a plain rule while it leads.
+Nothing larger is held than what was best in three past hours, so that a single spike is not bought for an hour. A guard
+compares what this mixture and three plain rules would have cost so far and follows a plain rule while it leads.
 """
 
 from __future__ import annotations
 
+import heapq
 from typing import Final
 
 import numpy as np
@@ -26,6 +28,8 @@ DISCOUNT: Final = 0.995
 RATE: Final = 0.1
 # The first day teaches nothing: no expert has seen an hour of the day before.
 LEARN_FROM: Final = DAY_HOURS
+# Hours in which a size must have been best before it is held (chosen on tenants' traces among 2, 3 and 4).
+WITNESSES: Final = 3
 
 
 def polynomial(costs: HourlyCosts, answers: Floats) -> Floats:
@@ -78,6 +82,25 @@ def whole(answers: Floats) -> Ints:
     return np.maximum(np.round(answers), 0.0).astype(np.int64)
 
 
+def evidenced(costs: HourlyCosts, wished: Ints) -> Ints:
+    """At most what would have been best in `WITNESSES` past hours: one spike is no reason to hold its size for an hour.
+
+    A lasting rise passes after that many hours; until then its top is served serverless, which costs
+    1 / break-even - 1 of it. The first day is left alone, since nothing has been seen yet.
+    """
+    best = costs.best(costs.cost)
+    largest: list[int] = []
+    capped = wished.copy()
+    for hour in range(len(wished)):
+        if hour > LEARN_FROM and len(largest) == WITNESSES:
+            capped[hour] = min(int(wished[hour]), largest[0])
+        if hour < costs.hours:
+            heapq.heappush(largest, int(best[hour]))
+            if len(largest) > WITNESSES:
+                heapq.heappop(largest)
+    return capped
+
+
 def guarded(costs: HourlyCosts, mixed: Ints) -> Ints:
     """The mixture, or the plain rule that has cost less than it so far (mixture first on ties)."""
     rules = [mixed, rolling_floor_plus_ten(costs), floor_plus_ten(costs), serverless_only(costs)]
@@ -97,4 +120,4 @@ def adaptive(costs: HourlyCosts) -> Ints:
     """Headrace's own policy: the bank of experts, mixed both ways, averaged, rounded and guarded. [H + 1] GPUs."""
     _, answers = expert_decisions(costs)
     blend = (polynomial(costs, answers) + leaders(costs, answers)) / 2
-    return guarded(costs, whole(blend))
+    return guarded(costs, evidenced(costs, whole(blend)))
