@@ -1,0 +1,384 @@
+"""The durable spool: `append` gives a promise that holds once the entry is on disk. Bounded, batched, crash-safe.
+
+Entries get their place in the chain at once and in order; a single writer thread writes and syncs them in batches, so
+that a hundred requests share one sync. A promise is kept after fdatasync and not before. When as many entries wait as
+fit, `append` raises `Pushback`; when the disk fails, every later `append` raises `SpoolBroken` until restart, because
+after a failed sync nobody knows what is on disk (the kernel may have dropped the pages).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import itertools
+import json
+import os
+import threading
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from headrace.audit.chain import GENESIS, Link, link
+from headrace.audit.ledger import Balance, Ledger
+from headrace.audit.record import Entry, canonical, parse
+from headrace.audit.segments import Torn, frame, read_links, read_segment, segment_path, segments
+from headrace.errors import refuse
+
+SEGMENT_BYTES: Final = 16 << 20
+MOST_WAITING: Final = 20_000
+
+
+class Pushback(Exception):
+    """As many entries wait for the disk as may; try later."""
+
+
+class SpoolBroken(Exception):
+    """The disk failed; nothing can be recorded until the router was restarted."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Position:
+    """Where an entry stands in its writer's chain."""
+
+    sequence: int
+    hash: bytes
+
+
+class Files:
+    """The file operations of a spool, so that tests can fail or stop each of them."""
+
+    def open(self, path: Path) -> int:
+        """A segment, made if absent, for appending."""
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def write(self, handle: int, data: bytes) -> int:
+        """Appends; may write less than all."""
+        return os.write(handle, data)
+
+    def sync(self, handle: int) -> None:
+        """Forces a segment's content to disk."""
+        os.fdatasync(handle)
+
+    def sync_directory(self, path: Path) -> None:
+        """Forces a directory's names to disk."""
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def replace(self, source: Path, target: Path) -> None:
+        """Renames over."""
+        source.replace(target)
+
+
+class Spool:
+    """One writer's journal in a directory of its own. Opened by one process at a time (a lock file holds it)."""
+
+    def __init__(self, directory: Path, writer: str, *, files: Files | None = None) -> None:
+        self.directory = directory
+        self.writer = writer
+        self.torn: Torn | None = None
+        self._files = files or Files()
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = _locked(directory)
+        self._base = _read_base(directory)
+        self._heads: dict[int, bytes] = {}  # first sequence of a segment -> head before it
+        self.durable, head = self._recover()
+        self._next, self._head = self.durable, head
+        self._waiting: deque[tuple[Link, asyncio.Future[Position] | None]] = deque()
+        self._wake = threading.Condition()
+        self._stopping = False
+        self._broken: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._handle, self._size = self._open_last()
+        self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
+        self._thread.start()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether entries can be recorded."""
+        return self._broken is None and not self._stopping and len(self._waiting) < MOST_WAITING
+
+    @property
+    def waiting(self) -> int:
+        """Entries that are not on disk yet."""
+        return len(self._waiting)
+
+    @property
+    def base(self) -> Base:
+        """What was dropped before the oldest entry on disk."""
+        return self._base
+
+    @property
+    def size(self) -> int:
+        """Entries in the chain, those that are not on disk yet included."""
+        return self._next
+
+    @property
+    def head(self) -> bytes:
+        """Hash of the last entry."""
+        return self._head
+
+    def append(self, entry: Entry, *, wait: bool = True) -> asyncio.Future[Position] | None:
+        """Gives an entry its place. The future is done when it is durable; without `wait` there is none.
+
+        Call it from one event loop only. Raises `Pushback` or `SpoolBroken`; then the entry has no place.
+        """
+        if self._broken is not None:
+            raise SpoolBroken(f"the journal can't be written ({self._broken})") from self._broken
+        if len(self._waiting) >= MOST_WAITING or self._stopping:
+            raise Pushback(f"{len(self._waiting)} entries wait for the disk")
+        promise: asyncio.Future[Position] | None = None
+        if wait:
+            self._loop = asyncio.get_running_loop()
+            promise = self._loop.create_future()
+        item = link(self.writer, self._next, self._head, canonical(entry))
+        with self._wake:
+            self._next, self._head = item.sequence + 1, item.hash
+            self._waiting.append((item, promise))
+            self._wake.notify()
+        return promise
+
+    def links(self) -> Iterator[Link]:
+        """All durable links that are still on disk."""
+        for item in read_links(self.directory, self.writer, previous=self._base.head):
+            if isinstance(item, Torn) or item.sequence >= self.durable:
+                return
+            yield item
+
+    def links_from(self, sequence: int, most: int) -> list[Link]:
+        """Up to `most` durable links from `sequence` on; reads only the segments that hold them."""
+        found: list[Link] = []
+        listed = segments(self.directory)
+        for segment, following in zip(listed, [*listed[1:], None], strict=True):
+            if following is not None and following.first <= sequence:
+                continue
+            for item in read_segment(segment, self.writer, self._heads[segment.first]):
+                if isinstance(item, Torn) or item.sequence >= self.durable or len(found) >= most:
+                    return found
+                if item.sequence >= sequence:
+                    found.append(item)
+        return found
+
+    def drop_before(self, sequence: int) -> int:
+        """Removes whole segments whose entries all lie before `sequence` and were drained. Returns how many."""
+        listed = segments(self.directory)
+        gone = 0
+        for segment, following in itertools.pairwise(listed):
+            if following.first > sequence:
+                break
+            ledger = self._base.ledger
+            for item in read_segment(segment, self.writer, self._heads[segment.first]):
+                if isinstance(item, Torn):
+                    return gone
+                ledger.apply(parse(item.record))
+            ledger.resolved.clear()
+            self._base = Base(size=following.first, head=self._heads[following.first], ledger=ledger)
+            _write_base(self.directory, self._base, self._files)
+            del self._heads[segment.first]
+            segment.path.unlink()
+            gone += 1
+        return gone
+
+    def close(self) -> None:
+        """Keeps every promise given, then lets go of the directory."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        self._thread.join()
+        os.close(self._handle)
+        os.close(self._lock)
+
+    # -- opening ------------------------------------------------------------------------------------------------------
+
+    def _recover(self) -> tuple[int, bytes]:
+        """Length and head of what is on disk. A torn end is cut off: it was never acknowledged."""
+        size, head = self._base.size, self._base.head
+        for segment in segments(self.directory):
+            if segment.first < size:  # dropped in part before a crash: its entries are drained and in the base
+                segment.path.unlink()
+                continue
+            if segment.first != size:
+                raise _damaged(segment.path, f"begins at {segment.first} instead of {size}")
+            self._heads[segment.first] = head
+            for item in read_segment(segment, self.writer, head):
+                if isinstance(item, Torn):
+                    self._cut(item, segments(self.directory)[-1].path)
+                    break
+                if link(self.writer, item.sequence, head, item.record).hash != item.hash:
+                    raise _damaged(segment.path, f"entry {item.sequence} does not continue the chain")
+                size, head = item.sequence + 1, item.hash
+        return size, head
+
+    def _cut(self, torn: Torn, last: Path) -> None:
+        if torn.path != last:
+            raise _damaged(torn.path, f"broken at byte {torn.offset}, and later segments exist")
+        self.torn = torn
+        handle = os.open(torn.path, os.O_RDWR)
+        try:
+            os.ftruncate(handle, torn.offset)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def _open_last(self) -> tuple[int, int]:
+        listed = segments(self.directory)
+        path = listed[-1].path if listed else segment_path(self.directory, self.durable)
+        if not listed:
+            self._heads[self.durable] = self._base.head
+        handle = self._files.open(path)
+        self._files.sync_directory(self.directory)
+        return handle, os.fstat(handle).st_size
+
+    # -- the writer thread --------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                while not self._waiting and not self._stopping:
+                    self._wake.wait()
+                batch = list(self._waiting)
+            if not batch:
+                return
+            try:
+                self._write(batch)
+            except BaseException as error:
+                self._fail(error)
+                return
+            with self._wake:
+                for _ in batch:
+                    self._waiting.popleft()
+                self.durable = batch[-1][0].sequence + 1
+            self._tell(batch)
+
+    def _write(self, batch: list[tuple[Link, asyncio.Future[Position] | None]]) -> None:
+        if self._size >= SEGMENT_BYTES:
+            os.close(self._handle)
+            self._heads[batch[0][0].sequence] = batch[0][0].previous
+            self._handle = self._files.open(segment_path(self.directory, batch[0][0].sequence))
+            self._files.sync_directory(self.directory)
+            self._size = 0
+        data = memoryview(b"".join(frame(item) for item, _ in batch))
+        self._size += len(data)
+        while data:
+            data = data[self._files.write(self._handle, bytes(data)) :]
+        self._files.sync(self._handle)
+
+    def _tell(self, batch: list[tuple[Link, asyncio.Future[Position] | None]]) -> None:
+        kept = [(promise, item) for item, promise in batch if promise is not None]
+        if kept and self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is gone, and with it everybody who waited
+                self._loop.call_soon_threadsafe(_keep, kept)
+
+    def _fail(self, error: BaseException) -> None:
+        with self._wake:
+            self._broken = error
+            lost = [promise for _, promise in self._waiting if promise is not None]
+            self._waiting.clear()
+        if lost and self._loop is not None:
+            broken = SpoolBroken(f"the journal can't be written ({error})")
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(_break, lost, broken)
+
+
+def _keep(kept: list[tuple[asyncio.Future[Position], Link]]) -> None:
+    for promise, item in kept:
+        if not promise.done():
+            promise.set_result(Position(sequence=item.sequence, hash=item.hash))
+
+
+def _break(lost: list[asyncio.Future[Position]], error: SpoolBroken) -> None:
+    for promise in lost:
+        if not promise.done():
+            promise.set_exception(error)
+
+
+def _locked(directory: Path) -> int:
+    handle = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise refuse(
+            "--spool",
+            str(directory),
+            "another router writes there",
+            reason="two writers would break the chain",
+            next_step="give each replica a directory of its own",
+        ) from None
+    return handle
+
+
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    """What was drained and dropped before the oldest segment on disk: how much, how it ended, what it came to."""
+
+    size: int
+    head: bytes
+    ledger: Ledger
+
+
+def _read_base(directory: Path) -> Base:
+    file = directory / "base.json"
+    if not file.is_file():
+        return Base(size=0, head=GENESIS, ledger=Ledger())
+    document = json.loads(file.read_text(encoding="utf-8"))
+    held = [parse(bytes.fromhex(text)) for text in document["open"]]
+    return Base(
+        size=int(document["size"]),
+        head=bytes.fromhex(document["head"]),
+        ledger=Ledger(
+            balances={
+                (period, scope): Balance(spent=spent, reserved=reserved)
+                for period, scope, spent, reserved in document["balances"]
+            },
+            open={entry.request_id: entry for entry in held},
+        ),
+    )
+
+
+def _write_base(directory: Path, base: Base, files: Files) -> None:
+    partial = directory / ".base.json"
+    text = json.dumps(
+        {
+            "size": base.size,
+            "head": base.head.hex(),
+            "balances": [
+                [period, scope, balance.spent, balance.reserved]
+                for (period, scope), balance in base.ledger.balances.items()
+            ],
+            "open": [canonical(entry).hex() for entry in base.ledger.open.values()],
+        }
+    )
+    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        data = text.encode()
+        while data:
+            data = data[files.write(handle, data) :]
+        files.sync(handle)
+    finally:
+        os.close(handle)
+    files.replace(partial, directory / "base.json")
+    files.sync_directory(directory)
+
+
+def _damaged(path: Path, what: str) -> Exception:
+    return refuse(
+        str(path),
+        None,
+        f"the journal is damaged: it {what}",
+        reason="writing on would hide it",
+        next_step="keep the directory as evidence, run headrace audit verify on it, and start with an empty one",
+    )
+
+
+def replay(spool: Spool) -> Ledger:
+    """What the journal comes to: the dropped part's ledger and every entry on disk. For the start of a router."""
+    ledger = Ledger(balances=dict(spool.base.ledger.balances), open=dict(spool.base.ledger.open))
+    for item in spool.links():
+        ledger.apply(parse(item.record))
+    return ledger
