@@ -9,12 +9,15 @@ from headrace.catalog import load
 from headrace.rules.facts import PlatformFacts
 from headrace.settings import Settings
 from headrace.settings.load import load as load_settings
-from headrace_components import devices, inputs, tenancy
+from headrace.settings.serverless import ServerlessProvider
+from headrace_components import devices, inputs, tenancy, warm_up
 from headrace_components.cluster import GpuCluster, GpuClusterArgs
+from headrace_components.images import Registry
 from headrace_components.network import PrivateNetwork, PrivateNetworkArgs
-from headrace_components.place import Place, PlaceArgs, read_place
+from headrace_components.place import Place, PlaceArgs, account_of, read_place
 from headrace_components.pool import DedicatedPool, DedicatedPoolArgs
 from headrace_components.pool_plan import release_facts, workload_facts
+from headrace_components.serverless import ServerlessEndpoint, ServerlessEndpointArgs
 from headrace_components.spend import SpendGuard, SpendGuardArgs
 from headrace_components.store import ModelStore, ModelStoreArgs
 from headrace_components.tenant import TenantSpace, TenantSpaceArgs
@@ -38,6 +41,10 @@ class HybridPlatform(pulumi.ComponentResource):
     """The bucket of model releases."""
     pool_urls: pulumi.Output[dict[str, str]]
     """Pool name -> where the cluster finds its model server."""
+    serverless_urls: pulumi.Output[dict[str, str]]
+    """Serverless pool -> base address of its OpenAI-compatible API."""
+    serverless_headers: pulumi.Output[dict[str, dict[str, str]]]
+    """Serverless pool -> headers that let a request in; a secret."""
 
     def __init__(self, name: str, args: HybridPlatformArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         inputs.require_plain(args["settings"], "settings")
@@ -54,6 +61,7 @@ class HybridPlatform(pulumi.ComponentResource):
         self._common = {"place": place_args, "tags": dict(settings.tags)}
         # Children are asked for by this component's options, so they deploy to its account.
         self._options = pulumi.ResourceOptions(parent=self)
+        self._account = account_of(opts)
 
         self.network = PrivateNetwork(
             "network",
@@ -64,6 +72,9 @@ class HybridPlatform(pulumi.ComponentResource):
         self.cluster = self._gpu_cluster()
         in_cluster = pulumi.ResourceOptions(parent=self, providers=[self.cluster.provider])
         self.pools = {pool: self._dedicated_pool(pool, in_cluster) for pool in sorted(settings.dedicated_pools)}
+        self.serverless = {
+            pool: self._serverless_endpoint(pool, in_cluster) for pool in sorted(settings.serverless_pools)
+        }
         self.spaces = [self._tenant_space(tenant, project, in_cluster) for tenant, project in tenant_projects(settings)]
         self.spend = self._spend_guard()
 
@@ -71,12 +82,18 @@ class HybridPlatform(pulumi.ComponentResource):
         self.kubeconfig = self.cluster.kubeconfig
         self.model_bucket = self.store.bucket_name
         self.pool_urls = pulumi.Output.all(**{pool: made.service_url for pool, made in self.pools.items()})
+        self.serverless_urls = pulumi.Output.all(**{pool: made.base_url for pool, made in self.serverless.items()})
+        self.serverless_headers = pulumi.Output.all(
+            **{pool: made.request_headers for pool, made in self.serverless.items()}
+        )
         self.register_outputs(
             {
                 "cluster_name": self.cluster_name,
                 "kubeconfig": self.kubeconfig,
                 "model_bucket": self.model_bucket,
                 "pool_urls": self.pool_urls,
+                "serverless_urls": self.serverless_urls,
+                "serverless_headers": self.serverless_headers,
                 "facts": facts,
             }
         )
@@ -97,7 +114,7 @@ class HybridPlatform(pulumi.ComponentResource):
                     **inputs.plain_args(settings.model_store),
                     **source,
                     "releases": {name: inputs.plain_args(one) for name, one in settings.releases.items()},
-                    "images": list(devices.SYSTEM_IMAGES),
+                    "images": [*devices.SYSTEM_IMAGES, *([warm_up.IMAGE] if self._warm_up_pools() else [])],
                 },
             ),
             self._options,
@@ -146,6 +163,43 @@ class HybridPlatform(pulumi.ComponentResource):
             ),
             options,
         )
+
+    def _warm_up_pools(self) -> list[str]:
+        """Pools whose minimum a job in the cluster sets (Modal's apps have a timer of their own)."""
+        return [
+            pool
+            for pool, one in self._settings.serverless_pools.items()
+            if one.warm_up and one.provider is ServerlessProvider.RUNPOD
+        ]
+
+    def _serverless_endpoint(self, pool: str, options: pulumi.ResourceOptions) -> ServerlessEndpoint:
+        settings = self._settings
+        pool_settings = settings.serverless_pools[pool]
+        workload = settings.workloads[pool_settings.workload]
+        return ServerlessEndpoint(
+            pool,
+            cast(
+                "ServerlessEndpointArgs",
+                {
+                    "place": self._common["place"],
+                    **inputs.plain_args(pool_settings),
+                    "workload_settings": inputs.plain_args(workload),
+                    "release_settings": inputs.plain_args(settings.releases[workload.release]),
+                    **({"warm_up_image": self._mapped(warm_up.IMAGE)} if pool in self._warm_up_pools() else {}),
+                },
+            ),
+            options,
+        )
+
+    def _mapped(self, image: str) -> str:
+        """`image` as the cluster's nodes pull it."""
+        settings = self._settings
+        registry = Registry(
+            account_id=self._account.id,
+            region=settings.region,
+            caches=dict(settings.model_store.upstream_registries),
+        )
+        return registry.mapped(image)
 
     def _tenant_space(self, tenant: str, project: str, options: pulumi.ResourceOptions) -> TenantSpace:
         owner = self._settings.tenants[tenant]

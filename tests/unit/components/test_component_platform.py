@@ -35,6 +35,7 @@ COMPONENTS = (
     "HybridPlatform",
     "ModelStore",
     "PrivateNetwork",
+    "ServerlessEndpoint",
     "SpendGuard",
     "TenantSpace",
 )
