@@ -53,7 +53,7 @@ class Store:
     """Documents by (kind, region, key). Not safe for several processes; the gateway is its only user."""
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # what a cloud keeps: sessions and secrets too
         self.clock = clock
         self._db = sqlite3.connect(path, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
