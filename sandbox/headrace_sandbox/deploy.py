@@ -268,9 +268,25 @@ def _take(result: Result, stack: Stack, progress: deploy_events.Progress) -> Non
                 deploy_events.name_of(urn),
                 str(resource.get("id", "")),
                 _STATES.get(progress.operations.get(urn, "same"), "changed"),
-                "recorded" if kind.startswith("kubernetes:helm.sh/") else places.get(kind.partition(":")[0], ""),
+                _where(resource, places),
             )
         )
+
+
+def _where(resource: dict[str, Any], places: dict[str, str]) -> str:
+    """Where a resource runs; a serverless endpoint with its instances, the least and the most."""
+    kind = str(resource["type"])
+    if kind.startswith("kubernetes:helm.sh/"):
+        return "recorded"
+    package, module = kind.split(":")[:2]
+    place = places.get(module if package == "headrace" else package, "")
+    outputs = resource.get("outputs", {})
+    workers = outputs.get("workers", {})
+    bounds = {
+        "headrace:runpod:Endpoint": (workers.get("min"), workers.get("max")),
+        "headrace:modal:App": (outputs.get("minContainers"), outputs.get("maxContainers")),
+    }.get(kind)
+    return f"{place}, {int(bounds[0])} to {int(bounds[1])} instances" if bounds and None not in bounds else place
 
 
 _STATES: Final = {"same": "unchanged", "create": "created", "update": "updated", "replace": "replaced"}
@@ -280,7 +296,12 @@ def _places(stack: Stack) -> dict[str, str]:
     """Package -> where its resources run, in the sandbox's own words."""
     known = {row.name: row for row in supervise.status(stack.context.directory)}
     found = {}
-    for package, part in (("aws", "aws"), ("kubernetes", "kube-apiserver")):
+    for package, part in (
+        ("aws", "aws"),
+        ("kubernetes", "kube-apiserver"),
+        ("runpod", "runpod"),
+        ("modal", "modal"),
+    ):
         if part in known:
             found[package] = f"{part} ({known[part].kind})"
     return found

@@ -33,6 +33,7 @@ DEFAULT_REGION: Final = "us-east-1"
 _ENDPOINTS: Final = {
     "aws": ("AWS_ENDPOINT_URL",),
     "runpod": ("RUNPOD_REST_URL",),
+    "runpod-jobs": ("RUNPOD_ENDPOINT_BASE_URL",),
     "modal": ("MODAL_SERVER_URL",),
 }
 
@@ -96,6 +97,10 @@ def engine_environment(
         "RUNPOD_API_KEY": _SANDBOX_CREDENTIAL,
         "MODAL_TOKEN_ID": _SANDBOX_CREDENTIAL,
         "MODAL_TOKEN_SECRET": _SANDBOX_CREDENTIAL,
+        "MODAL_PROXY_TOKEN_ID": _SANDBOX_CREDENTIAL,
+        "MODAL_PROXY_TOKEN_SECRET": _SANDBOX_CREDENTIAL,
+        # The SDK would otherwise read the user's own account from ~/.modal.toml.
+        "MODAL_CONFIG_PATH": str(base / "modal.toml"),
     }
     for name, variables in _ENDPOINTS.items():
         if name in known:

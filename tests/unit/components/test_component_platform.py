@@ -269,6 +269,7 @@ def test_no_image_of_the_stack_comes_from_the_internet_or_by_tag(production_stac
 def test_images_that_no_cache_serves_have_a_repository_of_their_own(sandbox_stack: Engine) -> None:
     repositories = {one.inputs["name"] for one in sandbox_stack.of("aws:ecr/repository:Repository")}
     assert repositories == {
+        "mirror/docker.io/library/python",
         "mirror/docker.io/vllm/vllm-openai",
         "mirror/nvcr.io/nvidia/k8s-device-plugin",
         "mirror/nvcr.io/nvidia/k8s/dcgm-exporter",
