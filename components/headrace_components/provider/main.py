@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.metadata
+import json
 import os
 import signal
 import sys
@@ -80,8 +81,14 @@ async def serve(address: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point of the plugin."""
-    asyncio.run(serve(engine_address(sys.argv[1:] if argv is None else argv)))
+    """Entry point of the plugin. `--schema` prints the package schema and ends."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if "--schema" in arguments:
+        print(
+            json.dumps(json.loads(Components(version(), RESOURCES, FUNCTIONS).schema_text()), indent=1, sort_keys=True)
+        )
+        return
+    asyncio.run(serve(engine_address(arguments)))
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # a thread that still waits for a vendor must not hold the process
