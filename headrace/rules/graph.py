@@ -6,11 +6,15 @@ per property, and a rule follows it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final, TypeVar
+
+from headrace.rules.facts import Facts, facts_from_props
+
+FactsRecord = TypeVar("FactsRecord", bound=Facts)
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Unknown:
 @dataclass(frozen=True, kw_only=True)
 class Resource:
     """A resource with its wire-named properties (plain values, `Unknown` where not known) and, per property, the URNs
-    of the resources that it is made of."""
+    of the resources that it is made of. `region` is that of the AWS provider that manages it, where one is told."""
 
     urn: str
     type: str
@@ -31,10 +35,50 @@ class Resource:
     props: Mapping[str, Any]
     dependencies: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     parent: str | None = None
+    region: Any = None
 
     def get(self, name: str) -> Any:
         """A property; None where it is absent."""
         return self.props.get(name)
+
+    def at(self, path: str) -> Any:
+        """The value at a dotted path; None where it is absent, `Unknown` where it or what holds it is not known."""
+        return at(self.props, path)
+
+    def items(self, path: str) -> Iterator[tuple[str, Any]]:
+        """Path and value of each entry of a list; the whole as one `Unknown` where the list is not known."""
+        value = self.at(path)
+        if isinstance(value, Unknown):
+            yield path, value
+        elif isinstance(value, list | tuple):
+            for index, item in enumerate(value):
+                yield f"{path}[{index}]", item
+
+
+def at(value: Any, path: str) -> Any:
+    """The value at a dotted path of nested maps."""
+    for part in path.split("."):
+        if isinstance(value, Unknown):
+            return value
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(part)
+    return value
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Path and value of everything that is neither map nor list, `Unknown` included."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from leaves(item, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from leaves(item, f"{path}[{index}]")
+    else:
+        yield path, value
+
+
+COMPONENTS: Final = "headrace:index:"
 
 
 class Graph:
@@ -58,6 +102,19 @@ class Graph:
         """Resources of a type."""
         return self._by_type.get(type_, ())
 
+    def matching(self, prefix: str) -> tuple[Resource, ...]:
+        """Resources whose type begins with `prefix`."""
+        return tuple(one for type_, some in self._by_type.items() if type_.startswith(prefix) for one in some)
+
+    def vouched(self, urn: str) -> bool:
+        """Whether a Headrace component above this resource has registered facts on what it makes."""
+        kinds = urn.split("::")[2].split("$") if urn.count("::") >= 3 else []
+        return (
+            bool(kinds)
+            and not kinds[-1].startswith(COMPONENTS)
+            and any(kind.startswith(COMPONENTS) for kind in kinds[:-1])
+        )
+
     def sources(self, resource: Resource, name: str, type_: str) -> tuple[Resource, ...]:
         """Resources of a type that a property is made of."""
         found = (self._by_urn.get(urn) for urn in resource.dependencies.get(name, ()))
@@ -79,3 +136,12 @@ class Graph:
             facts = resource.get("facts")
             if isinstance(facts, Mapping) and facts.get("kind") == kind:
                 yield facts
+
+    def records(self, record: type[FactsRecord]) -> Iterator[tuple[Resource, FactsRecord]]:
+        """Facts of a type with the component that registered them. Raises `FactsError` where they can't be read."""
+        for resource in self.matching(COMPONENTS):
+            facts = resource.get("facts")
+            if isinstance(facts, Mapping) and facts.get("kind") == record.kind:
+                read = facts_from_props(facts)
+                assert isinstance(read, record)  # noqa: S101 - the kind says so
+                yield resource, read

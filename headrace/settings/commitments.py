@@ -72,6 +72,12 @@ class CommitmentSettings(SettingsModel):
     """Contracts in force."""
     max_committed_usd_per_month: UsdPerMonth | None = None
     """Most money that all commitments of the environment together may promise per month."""
+    organization_cap_usd_per_month: UsdPerMonth | None = None
+    """Most money that the whole organization may promise per month."""
+    other_environments_usd_per_month: float = Field(default=0, ge=0, allow_inf_nan=False)
+    """What the organization's other environments have promised per month, by finance's own count."""
+    max_exit_usd: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Most money that leaving all commitments at once may cost."""
     max_term_months: int = Field(default=12, ge=1, le=36)
     """Longest term of a new commitment, in months."""
     approvals: dict[Name, Approval] = Field(default_factory=dict)

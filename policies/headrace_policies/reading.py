@@ -5,14 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pulumi_policy import PolicyResource
+from pulumi_policy import PolicyResource, ResourceValidationArgs
 from pulumi_policy.proxy import UnknownValueError
 
 from headrace.rules.graph import Graph, Resource, Unknown
 
+_KEPT: list[tuple[object, Graph]] = []
+
+
+def stack(resources: Sequence[PolicyResource]) -> Graph:
+    """Every resource of a stack. Policies of one run are handed the same list, which is read once."""
+    if not _KEPT or _KEPT[0][0] is not resources:
+        first = resources[0] if resources else None
+        if not (_KEPT and first is not None and _same(_KEPT[0][0], resources)):
+            _KEPT[:] = [(resources, graph(resources))]
+    return _KEPT[0][1]
+
+
+def _same(kept: object, resources: Sequence[PolicyResource]) -> bool:
+    return (
+        isinstance(kept, list)
+        and len(kept) == len(resources)
+        and all(one is other for one, other in zip(kept, resources, strict=True))
+    )
+
 
 def graph(resources: Iterable[PolicyResource]) -> Graph:
-    """Every resource of a stack."""
+    """A graph of these resources."""
     return Graph(resource(one) for one in resources)
 
 
@@ -22,12 +41,34 @@ def resource(one: PolicyResource) -> Resource:
         urn=one.urn,
         type=one.resource_type,
         name=one.name,
-        props={str(key): item(one.props, key, str(key)) for key in one.props},
+        props=_props(one.props),
         dependencies={
             name: tuple(source.urn for source in sources) for name, sources in one.property_dependencies.items()
         },
         parent=one.parent.urn if one.parent else None,
+        region=_region(one.provider),
     )
+
+
+def single(args: ResourceValidationArgs) -> Resource:
+    """The resource that is about to change, by its inputs."""
+    return Resource(
+        urn=args.urn,
+        type=args.resource_type,
+        name=args.name,
+        props=_props(args.props),
+        region=_region(args.provider),
+    )
+
+
+def _props(props: Any) -> dict[str, Any]:
+    return {str(key): item(props, key, str(key)) for key in props}
+
+
+def _region(provider: Any) -> Any:
+    if provider is None or getattr(provider, "resource_type", "") != "pulumi:providers:aws":
+        return None
+    return item(provider.props, "region", "region of the provider") if "region" in list(provider.props) else None
 
 
 def item(container: Any, key: Any, path: str) -> Any:

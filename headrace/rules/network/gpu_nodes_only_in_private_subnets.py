@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from headrace.rules.finding import Finding, Severity, Status
 from headrace.rules.graph import Graph, Resource, Unknown
-from headrace.rules.rule import Rule
+from headrace.rules.rule import Rule, View
 
 NODE_GROUP: Final = "aws:eks/nodeGroup:NodeGroup"
 LAUNCH_TEMPLATE: Final = "aws:ec2/launchTemplate:LaunchTemplate"
@@ -53,8 +53,9 @@ MAKE_PRIVATE: Final = (
 )
 
 
-def check(graph: Graph) -> Iterator[Finding]:
+def check(view: View) -> Iterator[Finding]:
     """Every node group with GPUs, its template, and every subnet of it."""
+    graph = view.graph
     for group in graph.of(NODE_GROUP):
         gpus = _has_gpus(graph, group)
         if isinstance(gpus, Unknown):
@@ -256,5 +257,6 @@ RULE: Final = Rule(
     references=("CIS Amazon EKS Benchmark 5.4.3", "SOC 2 CC6.6"),
     reads=(NODE_GROUP, LAUNCH_TEMPLATE, SUBNET, ASSOCIATION, ROUTE_TABLE, ROUTE, INTERNET_GATEWAY, "network"),
     since="0.1.0",
+    early=(NODE_GROUP,),
     check=check,
 )

@@ -1,0 +1,72 @@
+"""A stack that costs more than its budget.
+
+**What.** The stack's monthly cost at the floor (dedicated floor, minimum instances, cluster, network, storage) at list
+prices stays within the environment's budget. The high end, with every pool at its ceiling all month, is shown.
+
+**Why.** The budget's alert comes when the money is gone; the preview comes before.
+
+**Passes.** The low end within `budgets.environmentUsdPerMonth`.
+
+**Violates.** The low end above it: the budget can't hold even without any traffic.
+
+**Undecidable when** the catalogue has no price for something that the stack runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from headrace.rules import money
+from headrace.rules.finding import Severity
+from headrace.rules.rule import Broken, Rule, Said, Undecided, View
+
+_WHERE: Final = "settings:budgets.environmentUsdPerMonth"
+
+
+def check(view: View) -> Iterator[Said]:
+    """The sum of all lines against the budget."""
+    if view.settings is None:
+        return
+    try:
+        lines = money.monthly(view)
+    except money.PriceMissing as missing:
+        yield Undecided(
+            resource=_WHERE,
+            what="what the stack costs",
+            value=str(missing),
+            remediation="add the price to headrace/catalog/data/prices with source and date",
+        )
+        return
+    low, high = sum(line.low for line in lines), sum(line.high for line in lines)
+    budget = view.settings.budgets.environment_usd_per_month
+    if low > budget:
+        yield Broken(
+            resource=_WHERE,
+            sentence=f"it costs {low:,.0f} to {high:,.0f} USD a month at list prices, the budget is {budget:,.0f}",
+        )
+
+
+def summary(view: View) -> str | None:
+    """One line for the preview; None without settings. Raises `PriceMissing`."""
+    if view.settings is None:
+        return None
+    lines = money.monthly(view)
+    low, high = sum(line.low for line in lines), sum(line.high for line in lines)
+    parts = ", ".join(f"{line.name} {line.low:,.0f}-{line.high:,.0f}" for line in lines)
+    budget = view.settings.budgets.environment_usd_per_month
+    return f"monthly cost {low:,.0f} to {high:,.0f} USD at list prices, budget {budget:,.0f} ({parts})"
+
+
+RULE: Final = Rule(
+    id="cost-over-budget",
+    severity=Severity.HIGH,
+    title="Cost over budget",
+    description="The stack's fixed monthly cost stays within the environment's budget.",
+    remediation="lower floors or minimum instances, or have the budget raised",
+    references=("SOC 2 CC3.2",),
+    reads=("settings", "serverlessPool"),
+    since="0.1.0",
+    early=("headrace:index:HybridPlatform",),
+    check=check,
+)

@@ -1,0 +1,80 @@
+"""The catalogue as rules ask for it. Imported on the first question, because it brings pydantic and YAML."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterable
+from datetime import date
+
+if typing.TYPE_CHECKING:
+    from headrace.catalog.price import PriceBook, Tier
+    from headrace.catalog.schema import InstanceType
+
+# AWS bills a month as 8760 / 12 hours.
+HOURS_PER_MONTH: typing.Final = 730
+
+
+def jurisdiction_of_region(region: str) -> str | None:
+    """Jurisdiction of an AWS region; None where the catalogue doesn't know it."""
+    from headrace.catalog import load
+
+    row = load.aws_regions().get(region)
+    return row.jurisdiction if row else None
+
+
+def allowed(residency: Iterable[str]) -> frozenset[str]:
+    """Jurisdictions that a residency allows."""
+    from headrace.catalog import load
+
+    return load.allowed_jurisdictions(residency)
+
+
+def serverless_place(provider: str, region: str) -> str | None:
+    """Jurisdiction of a RunPod data centre or a Modal region."""
+    from headrace.catalog import load
+
+    row = (load.modal_regions() if provider == "modal" else load.runpod_data_centers()).get(region)
+    return row.jurisdiction if row else None
+
+
+def routing_place(region: str) -> str | None:
+    """Jurisdiction of a region through which Modal takes requests."""
+    from headrace.catalog import load
+
+    row = load.modal_routing_regions().get(region)
+    return row.jurisdiction if row else None
+
+
+def instance(name: str) -> InstanceType | None:
+    """An EC2 instance type with GPUs."""
+    from headrace.catalog import load
+
+    return load.instance_types().get(name)
+
+
+def book() -> PriceBook:
+    """The price catalogue."""
+    from headrace.catalog.price import price_book
+
+    return price_book()
+
+
+def node_usd_per_hour(instance_type: str, day: date) -> float | None:
+    """On-demand list price of a GPU machine; None where the catalogue has none."""
+    row = instance(instance_type)
+    price = _price("aws", row.gpu, "on-demand", day) if row else None
+    return None if price is None or row is None else price * row.gpu_count
+
+
+def serverless_usd_per_hour(provider: str, gpu: str, gpus: int, day: date, *, always_on: bool) -> float | None:
+    """List price of a serverless instance-hour. Minimum workers are cheaper where the provider says so."""
+    price = _price(provider, gpu, "active", day) if always_on else None
+    price = price if price is not None else _price(provider, gpu, "flex", day)
+    return None if price is None else price * gpus
+
+
+def _price(provider: str, gpu: str, tier: str, day: date) -> float | None:
+    for row in book().in_force(day, gpu=gpu):
+        if row.provider == provider and row.tier == typing.cast("Tier", tier):
+            return float(row.usd_per_hour)
+    return None

@@ -1,0 +1,148 @@
+"""What a run of the pack knows beside resources: the stack's settings, its waivers, and where it reports.
+
+Everything is read on the first question, because the settings' library takes longer to import than a pack to start.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from headrace.rules import waiver
+from headrace.rules.finding import Finding
+from headrace.rules.registry import RULES
+
+if TYPE_CHECKING:
+    from headrace.settings.tree import Settings
+
+# Where `headrace check` wants findings as data, one JSON object a line, beside what the engine is told.
+REPORT_VARIABLE: Final = "HEADRACE_POLICY_REPORT"
+# A stack file whose settings count instead of the engine's configuration; `policy analyze` hands over none.
+SETTINGS_VARIABLE: Final = "HEADRACE_POLICY_SETTINGS"
+WAIVERS_VARIABLE: Final = "HEADRACE_POLICY_WAIVERS"
+TODAY_VARIABLE: Final = "HEADRACE_POLICY_TODAY"
+_PROJECT: Final = "inference"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """Settings, or why they can't be read. Both None: the program has none."""
+
+    settings: Settings | None
+    problems: tuple[str, ...] = ()
+
+
+def today() -> date:
+    """The day that prices, waivers and terms are judged by."""
+    given = os.environ.get(TODAY_VARIABLE)
+    return date.fromisoformat(given) if given else datetime.now(tz=UTC).date()
+
+
+def dry_run() -> bool:
+    """Whether this is a preview."""
+    return os.environ.get("PULUMI_DRY_RUN", "true").lower() != "false"
+
+
+@cache
+def loaded() -> Loaded:
+    """The stack's settings by its configuration."""
+    values = _values()
+    if isinstance(values, str):
+        return Loaded(settings=None, problems=(values,))
+    if not values:
+        return Loaded(settings=None)
+    from headrace.settings.load import validate
+
+    verdict = validate(values, today=today())
+    return Loaded(settings=verdict.settings, problems=tuple(str(problem) for problem in verdict.problems))
+
+
+def _values() -> Mapping[str, Any] | str:
+    file = os.environ.get(SETTINGS_VARIABLE)
+    if file:
+        from headrace.errors import Refused
+        from headrace.settings.load import read_stack_file
+
+        try:
+            return read_stack_file(file)
+        except Refused as refused:
+            return str(refused)
+    try:
+        config = json.loads(os.environ.get("PULUMI_CONFIG") or "{}")
+    except ValueError as error:
+        return f"the stack's configuration is not JSON ({error})"
+    return {
+        key.partition(":")[2]: _plain(value)
+        for key, value in (config if isinstance(config, dict) else {}).items()
+        if key.startswith(f"{_PROJECT}:")
+    }
+
+
+def _plain(value: Any) -> Any:
+    """The engine hands over every value as text, structures as JSON; a scalar that is text stays text."""
+    if not isinstance(value, str) or value[:1] not in "[{":
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+@cache
+def waivers() -> tuple[waiver.Waiver, ...]:
+    """The reviewed file beside the pack. Raises `Refused` where it can't be read: then nothing passes."""
+    file = Path(os.environ.get(WAIVERS_VARIABLE) or Path(__file__).resolve().parents[1] / "waivers.yaml")
+    if not file.is_file():
+        return ()
+    from headrace.settings.load import read_yaml_file
+
+    return waiver.read(read_yaml_file(file), str(file), [rule.id for rule in RULES])
+
+
+def environment() -> str | None:
+    """The environment's name."""
+    settings = loaded().settings
+    return settings.environment if settings else os.environ.get("PULUMI_STACK")
+
+
+def report(kind: str, findings: Sequence[Finding], by: Mapping[Finding, waiver.Waiver] | None = None) -> None:
+    """Adds findings to the report that `headrace check` asked for; does nothing without one."""
+    path = os.environ.get(REPORT_VARIABLE)
+    if not path or not findings:
+        return
+    lines = [json.dumps(_record(kind, finding, (by or {}).get(finding)), sort_keys=True) for finding in findings]
+    with Path(path).open("a", encoding="utf-8") as file:
+        file.write("\n".join(lines) + "\n")
+
+
+def _record(kind: str, finding: Finding, by: waiver.Waiver | None) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "kind": kind,
+        "policy": finding.rule,
+        "severity": finding.severity.value,
+        "status": finding.status.value,
+        "resource": finding.resource,
+        "sentence": finding.sentence,
+        "remediation": finding.remediation,
+    }
+    if by is not None:
+        record["waiver"] = {
+            "reason": by.reason,
+            "approver": by.approver,
+            "ticket": by.ticket,
+            "expires": by.expires.isoformat(),
+        }
+    return record
+
+
+def say(text: str) -> None:
+    """A line that the engine shows with the stack, beside findings."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()

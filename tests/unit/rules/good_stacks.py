@@ -1,0 +1,78 @@
+"""The five stacks as graphs, recorded without an engine, and their settings: what mutations start from."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from datetime import date
+from functools import cache
+from typing import Any
+
+from headrace.rules import engine
+from headrace.rules.finding import Finding
+from headrace.rules.graph import Graph, Resource
+from headrace.rules.registry import RULES
+from headrace.rules.rule import View
+from headrace.settings.load import load as load_settings
+from headrace_components import HybridPlatform
+from tests.unit.components.recording import record, stack_settings
+
+STACKS = ("sandbox", "dev", "staging", "prod-eu", "prod-us")
+TODAY = date(2026, 11, 21)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A stack that may be changed: plain settings and resources. `changed` is False where the settings are as recorded."""
+
+    settings: dict[str, Any]
+    resources: tuple[Resource, ...]
+
+    def with_resource(self, resource: Resource) -> Case:
+        """One resource more."""
+        return replace(self, resources=(*self.resources, resource))
+
+    def findings(self, *, recorded: bool = True) -> tuple[Finding, ...]:
+        """Everything that all rules find, today."""
+        view = View(graph=Graph(self.resources), today=TODAY, settings=load_settings(self.settings))
+        return engine.evaluate(view, RULES)
+
+
+@cache
+def _recorded(name: str) -> tuple[dict[str, Any], tuple[Resource, ...]]:
+    settings = stack_settings(name)
+    seen = record(lambda: HybridPlatform("platform", {"settings": settings}) and None)
+    return settings, tuple(
+        Resource(
+            urn=f"urn:pulumi:{name}::inference::{one.type}::{one.name}",
+            type=one.type,
+            name=one.name,
+            # the recording answers with ARNs of one region whatever the stack's
+            props=_moved({"id": f"{one.name}-id", **one.inputs}, settings["region"]),
+        )
+        for one in seen.resources
+    )
+
+
+def _moved(value: Any, region: str) -> Any:
+    if isinstance(value, dict):
+        return {key: _moved(item, region) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_moved(item, region) for item in value]
+    return value.replace("eu-central-1", region) if isinstance(value, str) else value
+
+
+def good(name: str) -> Case:
+    """A stack of the repository, free to be changed."""
+    settings, resources = _recorded(name)
+    return Case(
+        settings=copy.deepcopy(settings),
+        resources=tuple(replace(one, props=copy.deepcopy(dict(one.props))) for one in resources),
+    )
+
+
+def resource(type_: str, props: dict[str, Any], name: str = "by-hand") -> Resource:
+    """A resource that somebody composed by hand."""
+    return Resource(
+        urn=f"urn:pulumi:test::inference::{type_}::{name}", type=type_, name=name, props={"id": f"{name}-id", **props}
+    )
