@@ -28,7 +28,7 @@ class StackError(Exception):
 class Stack:
     """A stack by name, in the project folder `project`, deployed into the sandbox of `context`.
 
-    `policy_packs` guard every preview, update and refresh. `variables` are added to the engine's environment.
+    `policy_packs` guard every preview and update. `variables` are added to the engine's environment.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Stack:
         if command in stack_config.COMMANDS:
             copy = stack_config.working_copy(self.project, self.name, self.context.directory.parent)
             options += ["--config-file", str(copy)] if copy else []
-        if command in {"preview", "up", "refresh"}:
+        if command in {"preview", "up"}:  # refresh has no such flag
             options += [part for pack in self.policy_packs for part in ("--policy-pack", str(pack))]
         return [str(self.engine.path), command, *arguments, *options]
 
