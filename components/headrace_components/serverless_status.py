@@ -138,7 +138,7 @@ def job_health(vendors: Vendors, id: str) -> dict[str, Any] | None:
 def warm(vendors: Vendors, id: str, payload: Mapping[str, Any], *, timeout_s: int) -> Any:
     """Run one job to the end, so that a worker is warm; its output."""
     import requests
-    import runpod  # type: ignore[import-untyped] # the SDK ships no types
+    import runpod
 
     try:
         return runpod.Endpoint(id, api_key=vendors.option("runpodApiKey")).run_sync(dict(payload), timeout=timeout_s)
