@@ -14,11 +14,11 @@ from headrace.planner.arrays import BIN_S, HOUR_S, Floats
 from headrace.planner.levels import Demand
 
 COLUMNS: Final = ("start_s", "gpus")
-# A demand of more than twenty years is taken for milliseconds, and so is a start after the year 5138.
-LONGEST_S: Final = 20 * 366 * 86400
+# A trace of more than five years is taken for milliseconds, and so is a start after the year 5138.
+LONGEST_S: Final = 5 * 366 * 86400.0
 LATEST_S: Final = 1e11
 # A fleet larger than this is taken for a mistake (requests, tokens) rather than for GPUs.
-MOST_GPUS: Final = 200_000
+MOST_GPUS: Final = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,22 +90,32 @@ def read_demand(path: Path, *, option: str = "--demand") -> DemandFile:
 def _check_values(path: Path, option: str, start: Floats, gpus: Floats) -> None:
     if gpus.min() < 0:
         raise refuse(option, float(gpus.min()), "a number of GPUs can't be negative", next_step=f"correct {path}")
-    if gpus.max() > MOST_GPUS:
-        raise refuse(
-            option,
-            float(gpus.max()),
-            f"more than {MOST_GPUS:,} concurrent GPUs",
-            reason="the column probably counts requests or tokens",
-            next_step="give concurrent GPUs, or use `headrace plan TRAFFIC` to derive them from requests",
-        )
+    check_size(float(gpus.max()), option)
     if start.min() < 0:
         raise refuse(option, float(start.min()), "start_s can't be negative", next_step=f"correct {path}")
-    if start.max() - start.min() > LONGEST_S or start.max() > LATEST_S:
+    check_span(float(start.min()), float(start.max()), "start_s", option)
+
+
+def check_size(gpus: float, option: str) -> None:
+    """Refuse a demand that can't be GPUs."""
+    if not gpus <= MOST_GPUS:
         raise refuse(
             option,
-            float(start.max()),
-            "start_s looks like milliseconds",
-            reason=f"as seconds the file would span {(start.max() - start.min()) / 86400 / 365:,.0f} years",
+            round(gpus, 1),
+            f"more than {MOST_GPUS:,} concurrent GPUs",
+            reason="the column probably counts requests or tokens, or a rate or a size is in another unit",
+            next_step="give concurrent GPUs, or requests with their tokens",
+        )
+
+
+def check_span(first_s: float, last_s: float, column: str, option: str) -> None:
+    """Refuse times that only make sense as milliseconds."""
+    if last_s - first_s > LONGEST_S or abs(last_s) > LATEST_S or abs(first_s) > LATEST_S:
+        raise refuse(
+            option,
+            last_s,
+            f"{column} looks like milliseconds",
+            reason=f"as seconds the file would span {(last_s - first_s) / 86400 / 365:,.3g} years",
             next_step="divide the column by 1000",
         )
 

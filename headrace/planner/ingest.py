@@ -28,8 +28,18 @@ def ingest(
 
     `folder` is where the workload file lies; `only` keeps rows whose column (model, tenant, …) has a value.
     """
+    try:
+        return _ingest(traffic, workload, folder, only or {})
+    except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
+        line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise refuse(
+            "TRAFFIC", traffic, f"can't be read to its end ({line})", next_step="look for a broken line or quote"
+        ) from error
+
+
+def _ingest(traffic: str, workload: Workload, folder: Path, only: Mapping[str, str]) -> tuple[Traffic, ServiceModel]:
     source = _prometheus(traffic) if "://" in traffic else recognise(Path(traffic))
-    source = _filtered(source, only or {})
+    source = _filtered(source, only)
     if source.kind is Kind.REQUESTS:
         shape = requests.shape_of(source)
         service = service_of(workload, tokens_in=shape.mean_in, tokens_out=shape.mean_out, folder=folder)

@@ -17,6 +17,7 @@ import polars as pl
 
 from headrace.errors import refuse
 from headrace.planner.arrays import BIN_S, BINS_PER_HOUR, HOUR_S, Floats, Ints
+from headrace.planner.demand_file import check_size, check_span
 from headrace.planner.levels import Demand
 from headrace.planner.service import ServiceModel
 from headrace.planner.sources import Source, seconds, time_unit
@@ -30,8 +31,6 @@ MOST_ROWS_KEPT: Final = 3_000_000
 # Group demand is kept for the busiest groups while groups x bins stays under this.
 MOST_GROUP_CELLS: Final = 60_000_000
 GROUPINGS: Final = ("tenant", "feature", "model")
-# Ten years of seconds: a relative time column beyond it is taken for milliseconds.
-LONGEST_S: Final = 3660 * 86400.0
 OTHERS: Final = "(others)"
 
 
@@ -91,14 +90,7 @@ def shape_of(source: Source, option: str = "TRAFFIC") -> Shape:
     )
     if not found["valid"]:
         _refuse_unusable(source, found["rows"], found["negative"], option)
-    if found["last"] - found["first"] > LONGEST_S:
-        raise refuse(
-            option,
-            str(source.path),
-            f"spans {(found['last'] - found['first']) / 86400 / 365:,.0f} years as seconds",
-            reason=f"the column {source.columns['timestamp']} looks like milliseconds",
-            next_step="divide it by 1000, or write dates",
-        )
+    check_span(found["first"], found["last"], source.columns["timestamp"], option)
     return Shape(
         rows=found["rows"],
         valid=found["valid"],
@@ -163,6 +155,7 @@ def traffic_of(source: Source, shape: Shape, service: ServiceModel, *, utilizati
             _add_edges(table.reshape(-1), start, weight, bins, offset=code * (bins + 2))
             _add_edges(table.reshape(-1), end, -weight, bins, offset=code * (bins + 2))
     missing = silent_windows(counts)
+    check_size(float(np.nan_to_num(total.cumsum(), nan=np.inf).max(initial=0.0)), "TRAFFIC")
     demand = repair(np.maximum(total.cumsum()[:bins], 0.0), missing)
     notes = [] if searched else [f"over {MOST_ROWS_SEARCHED:,} rows: repeated rows were not searched"]
     quality = Quality(

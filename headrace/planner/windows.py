@@ -17,7 +17,7 @@ import polars as pl
 
 from headrace.errors import refuse
 from headrace.planner.arrays import BIN_S, BINS_PER_HOUR, HOUR_S, Floats, Ints
-from headrace.planner.demand_file import piecewise, read_demand
+from headrace.planner.demand_file import check_size, check_span, piecewise, read_demand
 from headrace.planner.levels import Demand
 from headrace.planner.service import ServiceModel
 from headrace.planner.sources import BILL_COLUMNS, Source, match, seconds, time_unit
@@ -71,6 +71,8 @@ def windows_traffic(source: Source, service: ServiceModel, *, utilization: float
     if valid.is_empty():
         raise refuse(option, str(source.path), "has no usable window", next_step="check window_start_s and rate_rps")
     starts = np.unique(valid["t"].to_numpy())
+    if starts[0] < 0:
+        raise refuse(option, float(starts[0]), "a window can't start before zero", next_step="correct window_start_s")
     step = float(np.median(np.diff(starts))) if len(starts) > 1 else float(WINDOW_S)
     if step >= WINDOW_S * 1000:
         raise refuse(
@@ -80,6 +82,7 @@ def windows_traffic(source: Source, service: ServiceModel, *, utilization: float
             reason=f"windows would be {step:,.0f} s apart",
             next_step="divide window_start_s by 1000",
         )
+    check_span(float(starts[0]), float(starts[-1]), "window_start_s", option)
     keys = [name for name in GROUPINGS if name in valid.columns]
     distinct = valid.unique(subset=["t", *keys], keep="first", maintain_order=True) if keys else valid
     first = int(starts[0] // WINDOW_S) * WINDOW_S
@@ -91,6 +94,7 @@ def windows_traffic(source: Source, service: ServiceModel, *, utilization: float
     work = (tokens_in / service.prefill_tokens_s + tokens_out / service.decode_tokens_s) / utilization
     rate = distinct["rate"].to_numpy()
     cv = np.nan_to_num(distinct["cv"].to_numpy(), nan=1.0)
+    check_size(float((rate * work).max(initial=0.0)), option)
     missing = np.ones(count, dtype=np.bool_)
     missing[window] = False
     missing[window.max() + 1 :] = False
@@ -182,6 +186,8 @@ def prometheus_traffic(source: Source) -> Traffic:
     """GPUs in use sampled by Prometheus; a hole of more than three steps is a gap."""
     frame = source.frame.collect()
     start, gpus = frame["start_s"].to_numpy(), frame["gpus"].to_numpy()
+    check_span(float(start[0]), float(start[-1]), "the time stamp", "TRAFFIC")
+    check_size(float(np.nan_to_num(gpus, posinf=0.0).max(initial=0.0)), "TRAFFIC")
     demand = piecewise(start, np.nan_to_num(np.maximum(gpus, 0.0)))
     missing = _holes(
         start, demand, limit_s=max(3 * float(np.median(np.diff(start))) if len(start) > 1 else 0, WINDOW_S)
@@ -232,6 +238,8 @@ def bill_traffic(source: Source, option: str = "TRAFFIC") -> Traffic:
         )
     hourly = valid.group_by((pl.col("t") // HOUR_S * HOUR_S).alias("t")).agg(pl.col("gpus").sum()).sort("t")
     start, gpus = hourly["t"].to_numpy(), hourly["gpus"].to_numpy()
+    check_span(float(start[0]), float(start[-1]), columns["hour"], option)
+    check_size(float(gpus.max()), option)
     origin = int(start[0])
     hours = int((start[-1] - start[0]) // HOUR_S) + 1
     known = np.zeros(hours, dtype=np.bool_)
