@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import importlib.util
 import sys
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import click
 
-from headrace.errors import Refused
+from headrace.errors import Refused, refuse
 
 EXIT_REFUSED: Final = 2
+# What a machine may lack at any write: errno -> the rule and the next step.
+_ELSEWHERE: Final = "or name another place with HEADRACE_CACHE or HEADRACE_SANDBOX_DIR"
+_MACHINE: Final[dict[int, tuple[str, str]]] = {
+    errno.ENOSPC: ("the disk is full", f"free some space, {_ELSEWHERE}"),
+    errno.EDQUOT: ("your share of the disk is used up", f"free some space, {_ELSEWHERE}"),
+    errno.EROFS: ("it can't be written, the file system is read-only", f"make it writable, {_ELSEWHERE}"),
+    errno.EACCES: ("you may not read or write it", f"change its permissions, {_ELSEWHERE}"),
+    errno.ENOTDIR: ("a part of this path is a file and not a folder", f"move the file away, {_ELSEWHERE}"),
+}
 
 # command name -> (module, attribute, one-line help). Importing all of them would cost seconds (polars, pulumi, modal).
 COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
@@ -63,6 +73,15 @@ def main(argv: list[str] | None = None) -> Any:
     try:
         return cli.main(args=argv, prog_name="headrace")
     except Refused as refused:
-        for problem in refused.problems:
-            click.echo(f"headrace: {problem}", err=True)
-        sys.exit(EXIT_REFUSED)
+        _end(refused)
+    except OSError as error:
+        if error.errno not in _MACHINE:
+            raise
+        rule, step = _MACHINE[error.errno]
+        _end(refuse(str(error.filename or "disk"), None, rule, next_step=step))
+
+
+def _end(refused: Refused) -> NoReturn:
+    for problem in refused.problems:
+        click.echo(f"headrace: {problem}", err=True)
+    sys.exit(EXIT_REFUSED)
