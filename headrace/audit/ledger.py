@@ -36,14 +36,17 @@ class Ledger:
         if entry.kind is Kind.OVERHEAD:
             self._add(entry, spent=entry.cost_nano, reserved=0)
             return
-        if entry.request_id in self.resolved or (entry.kind is Kind.RESERVE and entry.request_id in self.open):
+        if entry.request_id in self.resolved:
             self.repeated += 1
             return
         if entry.kind is Kind.RESERVE:
+            earlier = self.open.get(entry.request_id)
+            if earlier is not None:  # a retry: its reservation takes the place of the first one and holds its cost
+                self._add(earlier, spent=0, reserved=-earlier.reserved_nano)
             self.open[entry.request_id] = entry
             self._add(entry, spent=0, reserved=entry.reserved_nano)
             return
-        cost = 0 if entry.kind in (Kind.VOID, Kind.REFUSE) else entry.cost_nano
+        cost = 0 if entry.kind is Kind.VOID else entry.cost_nano
         held = self.open.pop(entry.request_id, None)
         self.resolved.add(entry.request_id)
         if held is not None:

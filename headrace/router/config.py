@@ -101,6 +101,10 @@ class PoolConfig(SettingsModel):
     """Price of one instance."""
     spend_ceiling_nano_usd_per_hour: int | None = Field(default=None, ge=0)
     """Most it may cost per hour."""
+    first_byte_timeout_s: float = Field(default=60, gt=0)
+    """Seconds without an answer after which a stream counts as hung; a cold start is added."""
+    stall_timeout_s: float = Field(default=30, gt=0)
+    """Seconds without a further byte after which a stream counts as hung."""
     max_request_tokens: int = Field(ge=0)
     """Longest prompt plus answer that fits beside the weights in GPU memory and in the server's context."""
 

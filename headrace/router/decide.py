@@ -267,16 +267,19 @@ def _spills(
     return not made.cold or wait_s > _slack(request, workload, floor, spill)
 
 
-def _shortest_queue(floors: list[_Candidate], state: State, spill: Spill) -> tuple[_Candidate, float] | None:
+def _shortest_queue(
+    floors: list[_Candidate], state: State, spill: Spill, *, batch: bool = False
+) -> tuple[_Candidate, float] | None:
     """The floor with the shortest predicted wait that has room in its queue. Wait = place in line x time per slot."""
     found: list[tuple[float, str, _Candidate]] = []
     for candidate in floors:
         config, view = candidate.config, candidate.view
         slots = min(state.leases.get(f"pool/{candidate.name}/slots", 0), config.slots)
-        if slots <= 0 or view.waiting >= max(1, int(slots * spill.queue_per_slot)):
+        line = view.waiting_batch if batch else view.waiting
+        if slots <= 0 or line >= max(1, int(slots * spill.queue_per_slot)):
             continue
         behind = view.queue or 0 if capacity.fresh(view, state.now, spill.signal_max_age_s) else 0
-        found.append(((view.waiting + behind + 1) * view.service_s / slots, candidate.name, candidate))
+        found.append(((line + behind + 1) * view.service_s / slots, candidate.name, candidate))
     if not found:
         return None
     wait_s, _, chosen = min(found, key=lambda item: item[:2])
@@ -332,7 +335,7 @@ def _batch(
             return _route(request, workload, candidate, Reason.NO_FLOOR, removed, cold=made.cold)
         removed.append((candidate.name, made))
     patience = policy.spill.batch_patience_s - request.waited_s
-    queue = _shortest_queue(floors, state, policy.spill)
+    queue = _shortest_queue(floors, state, policy.spill, batch=True)
     if queue is None or patience <= 0:
         return _nowhere(request, removed, policy)
     return Wait(pool=queue[0].name, seconds=max(_SHORTEST_WAIT_S, patience), removed=tuple(removed))

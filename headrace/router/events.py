@@ -63,11 +63,12 @@ class Finished:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Queued:
-    """A request joined (+1) or left (-1) the queue of a pool."""
+    """A request joined (+1) or left (-1) the queue of a pool; batch work has a line of its own, behind the other."""
 
     now: float
     pool: str
     change: int
+    batch: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -82,7 +82,10 @@ def observe(state: State, event: Event, policy: RouterConfig) -> State:
             return _finished(state, event, now, policy)
         case Queued():
             view = state.pools[event.pool]
-            view = replace(view, waiting=max(0, view.waiting + event.change))
+            if event.batch:
+                view = replace(view, waiting_batch=max(0, view.waiting_batch + event.change))
+            else:
+                view = replace(view, waiting=max(0, view.waiting + event.change))
             return _with_pool(replace(state, now=now), event.pool, view, policy)
         case Scraped():
             view = replace(state.pools[event.pool], queue=event.queue, kv_use=event.kv_use, scraped_at=now)
@@ -92,6 +95,11 @@ def observe(state: State, event: Event, policy: RouterConfig) -> State:
             return _all_pools(after, policy)
         case _:
             assert_never(event)
+
+
+def advance(state: State, now: float) -> State:
+    """The same state at a later time, for a decision; what time itself changes is folded in by `Tick`."""
+    return state if now <= state.now else replace(state, now=now)
 
 
 def cost_share(state: State, pool: str, now: float, policy: RouterConfig) -> float:

@@ -144,6 +144,7 @@ class PoolView:
 
     in_flight: int = 0
     waiting: int = 0
+    waiting_batch: int = 0
     phase: Phase = Phase.STEADY
     phase_since: float = 0.0
     saturated: bool = False

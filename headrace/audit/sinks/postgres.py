@@ -1,0 +1,101 @@
+"""Postgres as a sink: insert and select only, idempotent by (writer, sequence)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from importlib.resources import files
+from typing import Final
+
+import asyncpg  # type: ignore[import-untyped] # asyncpg 0.32 ships no py.typed
+
+from headrace.audit.chain import Link
+from headrace.audit.record import parse
+from headrace.audit.sinks.base import SinkConflict, SinkUnavailable
+
+_TIMEOUT_S: Final = 10.0
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_INSERT: Final = """
+INSERT INTO headrace.entries (writer, sequence, previous, hash, record, kind, request_id, at, body)
+SELECT * FROM unnest($1::text[], $2::bigint[], $3::bytea[], $4::bytea[], $5::bytea[], $6::text[], $7::text[],
+                     $8::timestamptz[], $9::jsonb[])
+ON CONFLICT (writer, sequence) DO NOTHING
+"""
+_DIFFERENT: Final = """
+SELECT e.sequence FROM headrace.entries e
+JOIN unnest($2::bigint[], $3::bytea[]) AS sent (sequence, hash) USING (sequence)
+WHERE e.writer = $1 AND e.hash <> sent.hash LIMIT 1
+"""
+_UNREACHABLE: Final = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError)
+
+
+def schema() -> str:
+    """Tables, index and view; run once by an administrator, or by `headrace audit schema`."""
+    return (files("headrace.audit.sinks") / "schema.sql").read_text(encoding="utf-8")
+
+
+def grants(role: str) -> str:
+    """What the router's role may do: insert and select."""
+    name = '"' + role.replace('"', '""') + '"'
+    return f"GRANT USAGE ON SCHEMA headrace TO {name}; GRANT INSERT, SELECT ON headrace.entries TO {name};"
+
+
+class PostgresSink:
+    """One connection, made when needed. `dsn` holds a password: it is never logged."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+
+    async def _connected(self) -> asyncpg.Connection[asyncpg.Record]:
+        if self._connection is None or self._connection.is_closed():
+            try:
+                self._connection = await asyncpg.connect(self._dsn, timeout=_TIMEOUT_S, command_timeout=_TIMEOUT_S)
+            except (*_UNREACHABLE, asyncpg.PostgresError) as error:
+                raise SinkUnavailable(type(error).__name__) from error
+        return self._connection
+
+    async def size(self, writer: str) -> int:
+        connection = await self._connected()
+        try:
+            last = await connection.fetchval("SELECT max(sequence) FROM headrace.entries WHERE writer = $1", writer)
+        except (*_UNREACHABLE, asyncpg.PostgresError) as error:
+            raise await self._lost(error) from error
+        return 0 if last is None else int(last) + 1
+
+    async def write(self, links: Sequence[Link]) -> None:
+        connection = await self._connected()
+        entries = [parse(item.record) for item in links]
+        sequences, hashes = [item.sequence for item in links], [item.hash for item in links]
+        try:
+            async with connection.transaction():
+                await connection.execute(
+                    _INSERT,
+                    [item.writer for item in links],
+                    sequences,
+                    [item.previous for item in links],
+                    hashes,
+                    [item.record for item in links],
+                    [entry.kind.value for entry in entries],
+                    [entry.request_id for entry in entries],
+                    [_EPOCH + timedelta(microseconds=entry.at_us) for entry in entries],
+                    [item.record[1:].decode() for item in links],
+                )
+            different = await connection.fetchval(_DIFFERENT, links[0].writer, sequences, hashes)
+        except asyncpg.UniqueViolationError as error:
+            raise SinkConflict(f"a request has a second outcome ({error.detail})") from error
+        except (*_UNREACHABLE, asyncpg.PostgresError) as error:
+            raise await self._lost(error) from error
+        if different is not None:
+            raise SinkConflict(f"{links[0].writer} {different}")
+
+    async def _lost(self, error: BaseException) -> SinkUnavailable:
+        """Drops the connection: after an error nobody knows its state."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
+        return SinkUnavailable(type(error).__name__)
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()

@@ -1,0 +1,292 @@
+"""The interpreter's core: holds the state, lets requests in, lets them wait, books what they cost.
+
+Between `decide` and `observe(Admitted)` nothing awaits, so no two requests can take the same slot. An `Admission` is
+given back in exactly one place, `finish`, however the request ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from headrace.router import budget
+from headrace.router.config import RouterConfig
+from headrace.router.decide import decide
+from headrace.router.events import Admitted, Event, Finished, FirstByte, LeaseChanged, Outcome, Queued, Scraped, Tick
+from headrace.router.observe import advance, cost_share, initial, observe, reconfigured
+from headrace.router.types import Account, Decision, Refusal, RequestFacts, Route, explain
+from headrace.settings.releases import WorkloadClass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Admission:
+    """A request on its way: where to, since when, and what the pool's cost counter said at the time."""
+
+    facts: RequestFacts
+    route: Route
+    since: float
+    arrived: float
+    cost_at_start: float
+    explanation: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Alert:
+    """A budget passed one of its thresholds."""
+
+    scope: str
+    share: float
+    spent_nano: int
+    limit_nano: int
+
+
+@dataclass(kw_only=True, slots=True)
+class _Waiter:
+    facts: RequestFacts
+    arrived: float
+    pool: str
+    batch: bool
+    answer: asyncio.Future[Admission | Refusal]
+
+
+class Engine:
+    """State and queues of one replica. Time comes from `clock` (monotonic seconds), so tests can bring their own."""
+
+    def __init__(
+        self,
+        policy: RouterConfig,
+        *,
+        clock: Callable[[], float],
+        period: str,
+        leases: Mapping[str, int],
+        accounts: Mapping[str, Account],
+        on_alert: Callable[[Alert], None] = lambda _: None,
+        on_decision: Callable[[RequestFacts, Decision], None] = lambda _, __: None,
+    ) -> None:
+        self.policy = policy
+        self.clock = clock
+        self.state = initial(policy, now=clock(), period=period, leases=leases, accounts=accounts)
+        self.draining = False
+        self._on_alert = on_alert
+        self._on_decision = on_decision
+        self._lines: dict[tuple[str, bool], deque[_Waiter]] = {}
+
+    @property
+    def in_flight(self) -> int:
+        """Requests on their way."""
+        return sum(view.in_flight for view in self.state.pools.values())
+
+    @property
+    def waiting(self) -> int:
+        """Requests in queues."""
+        return sum(len(line) for line in self._lines.values())
+
+    def observe(self, event: Event) -> None:
+        """Folds an event in."""
+        self.state = observe(self.state, event, self.policy)
+
+    def tick(self, *, period: str | None = None, min_instances: Mapping[str, int] | None = None) -> None:
+        """Time passes: timers of phases and breakers move, and whoever waits is asked again."""
+        self.observe(Tick(now=self.clock(), period=period, min_instances=min_instances))
+        self._wake_all()
+
+    def scraped(self, pool: str, *, queue: int, kv_use: float) -> None:
+        """Model servers' own numbers."""
+        if pool in self.state.pools:
+            self.observe(Scraped(now=self.clock(), pool=pool, queue=queue, kv_use=kv_use))
+            self._wake(pool)
+
+    def lease(self, leases: Mapping[str, int]) -> None:
+        """This replica's new shares."""
+        self.observe(LeaseChanged(now=self.clock(), leases=leases))
+        self._wake_all()
+
+    def reload(self, policy: RouterConfig, leases: Mapping[str, int] | None = None) -> None:
+        """A new configuration; what is in flight goes on as it was admitted."""
+        self.policy = policy
+        self.state = reconfigured(self.state, policy)
+        if leases is not None:
+            self.state = replace(self.state, leases=dict(leases))
+        self.tick()
+
+    async def place(self, facts: RequestFacts) -> Admission | Refusal:
+        """Lets a request in, at once or after waiting; or says why not."""
+        arrived = self.clock()
+        while True:
+            now = self.clock()
+            answer = self._try(replace(facts, waited_s=now - arrived) if now > arrived else facts, arrived)
+            if not isinstance(answer, tuple):
+                return answer
+            pool, seconds = answer
+            waited = await self._queue(facts, arrived, pool, seconds)
+            if waited is not None:
+                return waited
+
+    def _try(self, facts: RequestFacts, arrived: float) -> Admission | Refusal | tuple[str, float]:
+        """One decision, carried out. A tuple (pool, seconds) means waiting. Nothing in here awaits."""
+        if self.draining:
+            return Refusal(
+                status=503,
+                code="draining",
+                sentence="this router is stopping",
+                next_step="try again",
+                retry_after_s=1.0,
+            )
+        now = self.clock()
+        self.state = advance(self.state, now)
+        decision = decide(facts, self.state, self.policy)
+        if isinstance(decision, Refusal):
+            self._on_decision(facts, decision)
+            return decision
+        if not isinstance(decision, Route):
+            return decision.pool, decision.seconds
+        self._on_decision(facts, decision)
+        before = cost_share(self.state, decision.pool, self.state.now, self.policy)
+        self.observe(Admitted(now=now, route=decision, scopes=facts.scopes))
+        return Admission(
+            facts=facts,
+            route=decision,
+            since=self.state.now,
+            arrived=arrived,
+            cost_at_start=before,
+            explanation=explain(facts, decision),
+        )
+
+    async def _queue(
+        self, facts: RequestFacts, arrived: float, pool: str, seconds: float
+    ) -> Admission | Refusal | None:
+        """Waits in line for at most `seconds`. None: nobody called, decide again."""
+        waiter = _Waiter(
+            facts=facts,
+            arrived=arrived,
+            pool=pool,
+            batch=facts.workload_class is WorkloadClass.BATCH,
+            answer=asyncio.get_running_loop().create_future(),
+        )
+        line = self._lines.setdefault((pool, waiter.batch), deque())
+        line.append(waiter)
+        self._count(waiter, 1)
+        try:
+            async with asyncio.timeout(seconds):
+                return await asyncio.shield(waiter.answer)
+        except TimeoutError:
+            if waiter.answer.done():  # called in the very moment
+                return waiter.answer.result()
+            self._leave(waiter, line)
+            return None
+        except asyncio.CancelledError:
+            if waiter.answer.done():
+                answer = waiter.answer.result()
+                if isinstance(answer, Admission):
+                    self.finish(answer, outcome=Outcome.CANCELLED, tokens=0)
+            else:
+                self._leave(waiter, line)
+            raise
+
+    def _leave(self, waiter: _Waiter, line: deque[_Waiter]) -> None:
+        line.remove(waiter)
+        waiter.answer.cancel()
+        self._count(waiter, -1)
+
+    def _count(self, waiter: _Waiter, change: int) -> None:
+        self.observe(Queued(now=self.clock(), pool=waiter.pool, change=change, batch=waiter.batch))
+
+    def _wake_all(self) -> None:
+        for pool in {pool for pool, _ in self._lines}:
+            self._wake(pool)
+
+    def _wake(self, pool: str) -> None:
+        """Calls whoever is first in line, as long as there is room: batch work after everybody else."""
+        for batch in (False, True):
+            line = self._lines.get((pool, batch))
+            while line:
+                waiter = line[0]
+                self._count(waiter, -1)
+                now = self.clock()
+                answer = self._try(replace(waiter.facts, waited_s=max(0.0, now - waiter.arrived)), waiter.arrived)
+                if isinstance(answer, tuple):
+                    self._count(waiter, 1)
+                    break
+                line.popleft()
+                if waiter.answer.done():  # cannot be: a waiter leaves its line when it goes; a slot must not leak
+                    if isinstance(answer, Admission):
+                        self.finish(answer, outcome=Outcome.CANCELLED, tokens=0)
+                    continue
+                waiter.answer.set_result(answer)
+
+    def first_byte(self, admission: Admission) -> None:
+        """The answer begins."""
+        now = self.clock()
+        self.observe(
+            FirstByte(now=now, pool=admission.route.pool, seconds=now - admission.since, cold=admission.route.cold)
+        )
+
+    def finish(self, admission: Admission, *, outcome: Outcome, tokens: int, retry_after_s: float | None = None) -> int:
+        """Slot and reservation go back; returns the cost in nano-dollars. Call exactly once per admission."""
+        now = max(self.clock(), self.state.now)
+        route, scopes = admission.route, admission.facts.scopes
+        spent = cost_share(self.state, route.pool, now, self.policy) - admission.cost_at_start
+        cost = max(0, round(spent))
+        before = {scope: self.state.accounts[scope].spent for scope in scopes if scope in self.state.accounts}
+        self.observe(
+            Finished(
+                now=now,
+                route=route,
+                scopes=scopes,
+                admitted_at=admission.since,
+                cost=cost,
+                tokens=tokens,
+                outcome=outcome,
+                retry_after_s=retry_after_s,
+            )
+        )
+        self._alerts(before)
+        self._wake(route.pool)
+        return cost
+
+    def _alerts(self, before: Mapping[str, int]) -> None:
+        for scope, spent in before.items():
+            limit = self.policy.totals.get(f"{scope}/money")
+            if limit is None:
+                continue
+            after = self.state.accounts[scope].spent
+            for share in budget.crossed(spent, after, limit, self.policy.alert_thresholds):
+                self._on_alert(Alert(scope=scope, share=share, spent_nano=after, limit_nano=limit))
+
+    def stop_waiting(self) -> None:
+        """Answers everybody in line: the router stops."""
+        self.draining = True
+        self._wake_all()
+
+
+class RetryBudget:
+    """Retries as a share of requests over the last minute, and at least a few, so that a quiet router can retry."""
+
+    LEAST: Final = 3
+
+    def __init__(self) -> None:
+        self._requests = self._retries = Account().requests
+
+    def request(self, now: float) -> None:
+        """A request came."""
+        self._requests = budget.add(self._requests, now, 1)
+
+    def take(self, now: float, share: float) -> bool:
+        """Whether one more retry is within the budget; counts it if so."""
+        allowed = max(self.LEAST, int(share * budget.count(self._requests, now)))
+        if budget.count(self._retries, now) >= allowed:
+            return False
+        self._retries = budget.add(self._retries, now, 1)
+        return True
+
+
+_IDS = itertools.count()
+
+
+def request_id(instance: str) -> str:
+    """A new id: the instance's own random part (made at its start) and a counter; never the caller's."""
+    return f"{instance}-{next(_IDS):x}"

@@ -1,0 +1,345 @@
+"""The router process: puts the parts together, keeps time, reloads, drains.
+
+Start order: journal replayed and what a crash left open posted, leases, then the ports. Stop order: not ready, no new
+requests, streams to their end (at most the drain time), spool flushed, leases given back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import os
+import secrets
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from aiohttp import web
+
+from headrace.audit.sinks.base import Sink
+from headrace.audit.sinks.drain import Drain
+from headrace.audit.spool import Spool, replay
+from headrace.catalog.load import allowed_jurisdictions, jurisdictions
+from headrace.errors import Refused, refuse
+from headrace.router.config import RouterConfig, from_json
+from headrace.router.engine import Alert, Engine, RetryBudget
+from headrace.router.exchange import Services
+from headrace.router.journal import Journal, accounts_of
+from headrace.router.keys import load_keys
+from headrace.router.lease import Leaser, fixed
+from headrace.router.metrics import Metrics
+from headrace.router.server import Api
+from headrace.router.telemetry import tracing
+from headrace.router.upstream import Upstream
+
+_LOG: Final = logging.getLogger("headrace.router")
+_TICK_S: Final = 0.2
+_SCRAPE_S: Final = 1.0
+_WATCH_S: Final = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a router is started. `redis_url` and `postgres_dsn` hold secrets and come from the environment."""
+
+    config: Path
+    keys: Path
+    spool: Path
+    host: str = "127.0.0.1"
+    port: int = 8080
+    admin_port: int = 8081
+    replica: str = "router-0"
+    redis_url: str | None = None
+    postgres_dsn: str | None = None
+    hash_secret: bytes = b""
+
+
+class Calendar:
+    """UTC from the wall clock of the start and the monotonic clock since: a jump of the wall clock changes nothing."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._zero = time.time() - clock()
+
+    def now_us(self) -> int:
+        """Microseconds since 1970."""
+        return int((self._zero + self._clock()) * 1_000_000)
+
+    def now(self) -> datetime:
+        """UTC."""
+        return datetime.fromtimestamp(self._zero + self._clock(), tz=UTC)
+
+    def period(self) -> str:
+        """Month of the budgets."""
+        return self.now().strftime("%Y-%m")
+
+
+def min_instances(policy: RouterConfig, now: datetime) -> dict[str, int]:
+    """Instances that warm-up windows and minimums hold now."""
+    held = {}
+    for name, pool in policy.pools.items():
+        if pool.dedicated:
+            continue
+        least = pool.min_instances
+        for window in pool.warm_up:
+            local = now.astimezone(ZoneInfo(window.time_zone))
+            if local.weekday() * 24 + local.hour in window.hours:
+                least = max(least, window.min_instances)
+        held[name] = min(least, pool.instances)
+    return held
+
+
+def read_config(path: Path) -> RouterConfig:
+    """The configuration file; refused where it can't be read."""
+    try:
+        return from_json(path.read_bytes())
+    except OSError as error:
+        raise refuse("--config", str(path), f"can't be read ({error.strerror})", next_step="check the path") from None
+
+
+class Router:
+    """One replica, from start to stop."""
+
+    def __init__(self, options: Options, *, sink: Sink | None = None) -> None:
+        self.options = options
+        self.calendar = Calendar()
+        policy = read_config(options.config)
+        keys = load_keys(_read(options.keys, "--keys"), policy)
+        self.spool = Spool(options.spool, options.replica)
+        if self.spool.torn is not None:
+            _LOG.warning("cut off a torn end of the journal", extra={"fields": {"bytes": self.spool.torn.bytes}})
+        self.metrics = Metrics()
+        journal = Journal(
+            self.spool,
+            secret=options.hash_secret,
+            now_us=self.calendar.now_us,
+            period=self.calendar.period,
+        )
+        ledger = replay(self.spool)
+        expired = journal.expire(ledger)
+        if expired:
+            _LOG.warning("posted requests that a crash left open", extra={"fields": {"requests": expired}})
+        self.leaser: Leaser | None = None
+        self._accounts = accounts_of(ledger, self.calendar.period())
+        self.engine = Engine(
+            policy,
+            clock=time.monotonic,
+            period=self.calendar.period(),
+            leases=fixed(policy) if options.redis_url is None else {},
+            accounts=self._accounts,
+            on_alert=self._alert,
+        )
+        self.drain = Drain(self.spool, sink) if sink is not None else None
+        self.upstream: Upstream | None = None
+        self._journal = journal
+        self._keys = keys
+        self._api: Api | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._runners: list[web.ServerRunner] = []
+        self._stop = asyncio.Event()
+        self._reload = asyncio.Event()
+        self._digests = self._file_digests()
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Opens the ports when everything behind them is there."""
+        options = self.options
+        self.upstream = Upstream()
+        services = Services(
+            engine=self.engine,
+            journal=self._journal,
+            upstream=self.upstream,
+            metrics=self.metrics,
+            retries=RetryBudget(),
+        )
+        self._api = Api(
+            services,
+            keys=self._keys,
+            residencies={name: allowed_jurisdictions([name]) for name in jurisdictions()},
+            instance=f"{options.replica}-{secrets.token_hex(6)}",
+            ready=self.not_ready,
+            tracing=tracing(self.engine.policy.environment),
+        )
+        self._tick()
+        if options.redis_url is not None:
+            from headrace.router.lease_redis import RedisLeaser
+
+            self.leaser = RedisLeaser(options.redis_url, options.replica, self.engine)
+            await self.leaser.step()
+        for work in (self._ticking(), self._scraping(), self._watching()):
+            self._tasks.append(asyncio.create_task(work))
+        if self.leaser is not None:
+            self._tasks.append(asyncio.create_task(self.leaser.run()))
+        if self.drain is not None:
+            self._tasks.append(asyncio.create_task(self.drain.run()))
+        await self._listen(self._api.handle_admin, options.admin_port)
+        await self._listen(self._api.handle, options.port)
+        _LOG.info("serving", extra={"fields": {"port": options.port, "policy": self.engine.policy.policy_version}})
+
+    async def _listen(self, handler: Callable[[web.BaseRequest], object], port: int) -> None:
+        server = web.Server(
+            handler,  # type: ignore[arg-type] # aiohttp wants Awaitable[StreamResponse]; both handlers are that
+            handler_cancellation=True,
+            max_line_size=8190,
+            max_field_size=8190,
+            access_log=None,
+            lingering_time=1.0,
+        )
+        runner = web.ServerRunner(server, handle_signals=False)
+        await runner.setup()
+        site = web.TCPSite(runner, self.options.host, port, backlog=1024, shutdown_timeout=1.0)
+        await site.start()
+        self._runners.append(runner)
+
+    def stop(self) -> None:
+        """Asks the router to drain and stop."""
+        self._stop.set()
+
+    def reload_soon(self) -> None:
+        """Asks the router to read its files again."""
+        self._reload.set()
+
+    async def run(self) -> None:
+        """Serves until asked to stop."""
+        loop = asyncio.get_running_loop()
+        for sent in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(sent, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self.reload_soon)
+        await self.start()
+        await self._stop.wait()
+        await self.shutdown()
+
+    async def shutdown(self) -> None:
+        """Drains: whoever waits is refused, whoever streams gets the drain time, all records reach the disk."""
+        _LOG.info("draining", extra={"fields": {"inFlight": self.engine.in_flight}})
+        self.engine.stop_waiting()
+        deadline = time.monotonic() + self.engine.policy.drain_timeout_s
+        while self.engine.in_flight and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        for runner in reversed(self._runners):
+            await runner.cleanup()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.drain is not None:
+            await self.drain.last()
+        if self.leaser is not None:
+            await self.leaser.close()
+        if self.upstream is not None:
+            await self.upstream.close()
+        if self._api is not None:
+            self._api.tracing.close()
+        self.spool.close()
+        _LOG.info("stopped", extra={"fields": {"entries": self.spool.durable}})
+
+    def not_ready(self) -> str | None:
+        """Why the router should get no requests; None when it can decide and can record."""
+        if self._stop.is_set() or self.engine.draining:
+            return "draining"
+        if not self.spool.healthy:
+            return "the journal can't be written"
+        if self.options.redis_url is not None and not self.engine.state.leases:
+            return "no leases yet"
+        return None
+
+    # -- tasks --------------------------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        now = self.calendar.now()
+        self.engine.tick(period=now.strftime("%Y-%m"), min_instances=min_instances(self.engine.policy, now))
+
+    async def _ticking(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_S)
+            self._tick()
+
+    async def _scraping(self) -> None:
+        while True:
+            await asyncio.gather(*(self._scrape(name) for name in self.engine.policy.pools))
+            await asyncio.sleep(_SCRAPE_S)
+
+    async def _scrape(self, name: str) -> None:
+        url = self.engine.policy.pools[name].metrics_url
+        if url is None or self.upstream is None:
+            return
+        found = await self.upstream.scrape(url, limit_s=_SCRAPE_S)
+        if found is not None:
+            self.engine.scraped(name, queue=found[0], kv_use=found[1])
+
+    async def _watching(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_WATCH_S):
+                    await self._reload.wait()
+            digests = self._file_digests()
+            if self._reload.is_set() or digests != self._digests:
+                self._reload.clear()
+                self._digests = digests
+                self.reload()
+
+    def reload(self) -> bool:
+        """Reads configuration and keys again. A file that is refused changes nothing; streams go on in any case."""
+        try:
+            policy = read_config(self.options.config)
+            keys = load_keys(_read(self.options.keys, "--keys"), policy)
+        except Refused as refused:
+            _LOG.error("kept the old configuration", extra={"fields": {"reason": str(refused)}})
+            return False
+        self.engine.reload(policy, fixed(policy) if self.options.redis_url is None else None)
+        if self._api is not None:
+            self._api.keys = keys
+            self._api.callers.configure(policy.caller_breaker)
+        _LOG.info("reloaded", extra={"fields": {"policy": policy.policy_version}})
+        return True
+
+    def _file_digests(self) -> tuple[str, str]:
+        found = []
+        for path in (self.options.config, self.options.keys):
+            try:
+                found.append(hashlib.sha256(path.read_bytes()).hexdigest())
+            except OSError:
+                found.append("")
+        return found[0], found[1]
+
+    def _alert(self, alert: Alert) -> None:
+        self.metrics.alerts.labels(alert.scope, f"{alert.share:g}").inc()
+        _LOG.warning(
+            "a budget passed a threshold",
+            extra={
+                "fields": {
+                    "scope": alert.scope,
+                    "share": alert.share,
+                    "spentNano": alert.spent_nano,
+                    "limitNano": alert.limit_nano,
+                }
+            },
+        )
+
+
+def _read(path: Path, option: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise refuse(option, str(path), f"can't be read ({error.strerror})", next_step="check the path") from None
+
+
+def hash_secret() -> bytes:
+    """Secret of keyed hashes, from HEADRACE_HASH_SECRET; refused where it is missing or short."""
+    text = os.environ.get("HEADRACE_HASH_SECRET", "")
+    if len(text) < 16:
+        raise refuse(
+            "HEADRACE_HASH_SECRET",
+            None,
+            "it must be set to 16 characters or more",
+            reason="records hold keyed hashes of prompts, and a plain hash could be guessed",
+            next_step="set it from a secret store; the same for all replicas",
+        )
+    return text.encode()

