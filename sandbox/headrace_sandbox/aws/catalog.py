@@ -9,6 +9,7 @@ from headrace_sandbox.aws import (
     budgets,
     capacity,
     costs,
+    follow,
     guards,
     kept,
     parameters,
@@ -47,7 +48,7 @@ def _one(tables: Sequence[Table]) -> dict[tuple[str, str], Handler]:
 
 HANDLERS: Mapping[tuple[str, str], Handler] = _one(_TABLES)
 GUARDS: Mapping[tuple[str, str], Sequence[Guard]] = guards.GUARDS
-OVERLAYS: Mapping[tuple[str, str], Sequence[Overlay]] = {**kept.overlays(), **capacity.OVERLAYS}
+OVERLAYS: Mapping[tuple[str, str], Sequence[Overlay]] = {**kept.overlays(), **capacity.OVERLAYS, **follow.OVERLAYS}
 
 SERVED_WHOLE = frozenset({"eks", "autoscaling", "budgets", "service-quotas"})
 """Services whose every supported operation is in HANDLERS: what isn't is refused rather than sent to moto, whose world

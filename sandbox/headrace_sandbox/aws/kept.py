@@ -88,7 +88,8 @@ def _rule_description(params: Doc) -> Doc:
 
 
 def _new_rule(_: Doc, output: Doc) -> str:
-    return str(next(iter(output.get("SecurityGroupRules", [])), {}).get("SecurityGroupRuleId"))
+    made: list[Doc] = output.get("SecurityGroupRules", [])
+    return str(made[0].get("SecurityGroupRuleId")) if made else "None"
 
 
 def _changed_rule_description(params: Doc) -> Doc:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from headrace_sandbox.aws_provider import checking, compare, lifecycle
+from headrace_sandbox.aws_provider import checking, compare, lifecycle, recorded
 from headrace_sandbox.aws_provider.context import Aws, Config, Context, explain
 from headrace_sandbox.aws_provider.invokes import FUNCTIONS
 from headrace_sandbox.aws_provider.preview import planned_create, planned_update
@@ -40,6 +40,7 @@ class AwsProvider(api.Provider):
         self._config = Config()
         self._parent = os.getppid()
         self._creating = 0
+        self._created: list[tuple[str, ResourceType, State, str]] = []  # URN, type, state, region
         self._counting = threading.Lock()
 
     @cached_property
@@ -76,6 +77,7 @@ class AwsProvider(api.Provider):
             end = time.monotonic() + _ORPHANED_WAIT_S
             while self._creating and time.monotonic() < end:
                 time.sleep(0.05)
+            self._undo_unrecorded()
 
     # -- resources ---------------------------------------------------------------------------------------------------
 
@@ -117,6 +119,7 @@ class AwsProvider(api.Provider):
         finally:
             with self._counting:
                 self._creating -= 1
+        self._created.append((request.urn, spec, state, ctx.region))
         # As the official plugin, the id stays among the outputs: a stack policy finds a resource by it.
         return api.CreateResult(id=str(state["id"]), state=_guarded(decl, state))
 
@@ -204,8 +207,16 @@ class AwsProvider(api.Provider):
 
     def _undo_if_orphaned(self, spec: ResourceType, state: State, region: str) -> None:
         """Nobody is left to record what was created: take it away again."""
-        if os.getppid() == self._parent:
-            return
+        if os.getppid() != self._parent:
+            self._undo(spec, state, region)
+
+    def _undo_unrecorded(self) -> None:
+        """The engine was told of these, but died before it had written them into its state."""
+        for urn, spec, state, region in reversed(self._created):
+            if recorded.is_recorded(urn, str(state["id"])) is False:
+                self._undo(spec, state, region)
+
+    def _undo(self, spec: ResourceType, state: State, region: str) -> None:
         # Everything else was told to stop; this must still run to its end.
         ctx = Context(
             self._aws,
