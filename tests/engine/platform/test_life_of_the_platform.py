@@ -1,0 +1,162 @@
+"""The life of the stack `sandbox`, in order: it comes up, changes, is damaged, repaired, and goes without a trace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headrace_sandbox import environment
+from headrace_sandbox.kubernetes_provider.client import Client
+from tests.engine.platform import inventory
+from tests.engine.platform.live import NODE_GROUP, Live, poll
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+CLUSTER = "acme-sandbox-gpu"
+
+
+def named(steps: dict[str, tuple[str, list[str]]], kind: str, name: str) -> tuple[str, list[str]]:
+    found = [step for urn, step in steps.items() if urn.endswith(f"{kind}::{name}")]
+    assert len(found) == 1, f"one step for {kind} {name}: {steps}"
+    return found[0]
+
+
+def test_it_comes_up_and_a_second_preview_finds_nothing_to_change(deployed: Live) -> None:
+    assert set(deployed.stack.changes()) == {"same"}, "the same settings twice are one deployment"
+    assert deployed.strangers() == set(), "what was made for the stack is in its state"
+    assert deployed.missing() == set(), "what the state has is in the account"
+
+
+def test_the_nodes_of_each_pool_carry_what_its_instance_type_has(deployed: Live) -> None:
+    poll(lambda: len(inventory.nodes(deployed.cluster, "chat-floor")) == 1, seconds=60)
+    node = inventory.nodes(deployed.cluster, "chat-floor")[0]
+    assert node["metadata"]["labels"]["node.kubernetes.io/instance-type"] == "g6.12xlarge"
+    assert node["status"]["capacity"]["nvidia.com/gpu"] == "4"
+    assert any(taint["key"] == "nvidia.com/gpu" for taint in node["spec"]["taints"])
+
+
+def test_no_secret_is_in_plain_text_anywhere(deployed: Live, up_text: str, webhook: str) -> None:
+    """State, history, backups, logs, what commands print, and every file beside the sandbox but those that are private
+    to keep one: the passphrase, the operator's session, keys of the cluster, what the cloud itself keeps."""
+    base = deployed.context.directory.parent
+    kept = environment.engine_environment(deployed.context, found=deployed.stack.engine)
+    passphrase = (base / "passphrase").read_text(encoding="utf-8")
+    values = {
+        "alert address": webhook,
+        "passphrase": passphrase,
+        "session token": kept["AWS_SESSION_TOKEN"],
+        "secret key": kept["AWS_SECRET_ACCESS_KEY"],
+    }
+    printed = [
+        deployed.stack.run("preview", "--json"),
+        deployed.stack.run("stack", "--show-urns"),
+        deployed.stack.run("stack", "output", "--json"),
+        deployed.stack.run("stack", "export"),
+    ]
+    shown = {" ".join(done.args[1:3]): done.stdout + done.stderr for done in printed} | {"up --diff": up_text}
+    assert deployed.stack.outputs()["kubeconfig"] == "[secret]", "the kubeconfig is shown to those who ask for it"
+    assert CLUSTER in deployed.stack.outputs(show_secrets=True)["kubeconfig"]
+    for name, value in values.items():
+        for command, text in shown.items():
+            assert value not in text, f"{name} is printed by {command}"
+        found = [str(path) for path in files_of(base, deployed.stack.project) if value.encode() in path.read_bytes()]
+        assert found == [], f"{name} is in plain text in {found}"
+
+
+def files_of(*folders: Path) -> Iterator[Path]:
+    """Files that others than their owner may read, and every file of the engine whoever may read it."""
+    for folder in folders:
+        for path in folder.rglob("*"):
+            if path.is_file() and not path.is_symlink():
+                within = [path, *path.parents][: len(path.relative_to(folder).parts)]
+                private = any(one.stat().st_mode & 0o077 == 0 for one in within)
+                of_engine = any(part in {"state", "pulumi-home", "config", "logs"} for part in path.parts)
+                if of_engine or not private:
+                    yield path
+
+
+def test_a_pool_grows_in_place_and_its_nodes_follow(deployed: Live) -> None:
+    def grow(config: dict[str, Any]) -> None:
+        config["inference:dedicatedPools"]["chat-floor"].update(floorNodes=2, ceilingNodes=3)
+
+    deployed.configure(grow)
+    steps = deployed.steps()
+    assert named(steps, NODE_GROUP, "chat-floor") == ("update", []), "a node group is resized, not replaced"
+    assert {operation for operation, _ in steps.values()} == {"update"}, steps
+    deployed.stack.up()
+    group = deployed.aws("eks").describe_nodegroup(clusterName=CLUSTER, nodegroupName="chat-floor")["nodegroup"]
+    assert (group["scalingConfig"]["minSize"], group["scalingConfig"]["maxSize"]) == (2, 3)
+    poll(lambda: len(inventory.nodes(deployed.cluster, "chat-floor")) == 2, seconds=60)
+    assert set(deployed.stack.changes()) == {"same"}
+
+
+def test_another_instance_type_replaces_the_node_group_and_says_why(deployed: Live) -> None:
+    def exchange(config: dict[str, Any]) -> None:
+        config["inference:dedicatedPools"]["digest-floor"]["instanceType"] = "g6e.xlarge"
+
+    with deployed.tried(exchange):
+        steps = deployed.steps()
+    operation, reasons = named(steps, NODE_GROUP, "digest-floor")
+    assert operation in {"replace", "create-replacement", "delete-replaced"}, steps
+    assert "instanceTypes" in reasons, "the plan names what can't be changed in place"
+    assert not [urn for urn, (does, _) in steps.items() if "replace" in does and urn.endswith("::chat-floor")], steps
+
+
+def test_what_was_deleted_behind_its_back_is_found_by_refresh_and_made_again_by_up(deployed: Live) -> None:
+    namespace = "/api/v1/namespaces/search-assistant-sandbox"
+    inventory.delete(deployed.cluster, f"{namespace}/resourcequotas/quota")
+    deployed.aws("logs").delete_log_group(logGroupName=f"/aws/eks/{CLUSTER}/cluster")
+    deployed.aws("eks").delete_nodegroup(clusterName=CLUSTER, nodegroupName="digest-floor")
+    poll(lambda: "digest-floor" not in groups(deployed), seconds=60)
+    poll(lambda: not inventory.nodes(deployed.cluster, "digest-floor"), seconds=60)
+
+    shown = deployed.stack.refresh().stdout
+    lost = {NODE_GROUP, "aws:cloudwatch/logGroup:LogGroup", "kubernetes:core/v1:ResourceQuota"}
+    assert "digest-floor" in shown
+    assert not any(r["type"] == NODE_GROUP and r["id"] == f"{CLUSTER}:digest-floor" for r in deployed.stack.resources())
+    steps = deployed.steps()
+    made = {urn.split("::")[2].rsplit("$", 1)[-1] for urn, (operation, _) in steps.items() if operation == "create"}
+    assert lost <= made, f"refresh noticed all three: {sorted(made)}"
+    deployed.stack.up()
+    assert "digest-floor" in groups(deployed)
+    assert quota(deployed.cluster, namespace)["spec"]["hard"]["requests.nvidia.com/gpu"] == "4"
+    assert set(deployed.stack.changes()) == {"same"}
+    assert deployed.strangers() == set()
+
+
+def groups(live: Live) -> list[str]:
+    found: list[str] = live.aws("eks").list_nodegroups(clusterName=CLUSTER)["nodegroups"]
+    return found
+
+
+def quota(client: Client, namespace: str) -> dict[str, Any]:
+    found: dict[str, Any] = client.request("GET", f"{namespace}/resourcequotas/quota")
+    return found
+
+
+def test_destroy_leaves_nothing(deployed: Live) -> None:
+    deployed.stack.destroy()
+    assert [r for r in deployed.stack.resources() if r["type"] != "pulumi:pulumi:Stack"] == []
+    nothing_left(deployed)
+
+
+def test_an_engine_killed_in_mid_up_leaves_no_orphan_and_the_next_up_completes(live: Live) -> None:
+    """Killed three times: while the network is made, while the account's rest is, and while the cluster is filled."""
+    for more in (20, 60, 60):  # of about 230
+        live.up_killed_after(created=more)
+        assert live.strangers() == set(), f"killed after {more} more: what the state doesn't know was taken away again"
+    live.stack.up()
+    assert set(live.stack.changes()) == {"same"}
+    assert live.strangers() == set()
+    assert live.missing() == set()
+    live.stack.destroy()
+    nothing_left(live)
+
+
+def nothing_left(live: Live) -> None:
+    try:
+        poll(lambda: not live.leftovers(), seconds=60)
+    except AssertionError:
+        assert sorted(live.leftovers()) == [], "destroy leaves nothing, in the account or in the cluster"
