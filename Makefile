@@ -46,14 +46,14 @@ format: setup
 	@$(BIN)/ruff check --fix .
 
 test-fast: setup
-	@$(BIN)/pytest -m 'not engine' -q
+	@$(BIN)/pytest -m 'not engine and not data' -q -n 2 --dist loadfile
 
 test-engine: setup
 	@$(BIN)/pytest -m engine -q
 
 test: lint
-	@$(BIN)/pytest -m 'not engine' -q
-	@$(BIN)/pytest -m engine -q
+	@$(BIN)/pytest -m 'not engine and not data' -q -n 2 --dist loadfile
+	@$(BIN)/pytest -m 'engine or data' -q
 
 clean: down
 	@rm -rf .venv .headrace .mypy_cache .ruff_cache .pytest_cache .hypothesis

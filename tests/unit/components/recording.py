@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,6 +90,9 @@ def record(program: Callable[[], Any], engine: Engine | None = None) -> Engine:
     """Runs a program to its end with a fresh engine: absence may be asserted only when every registration has been
     drained."""
     engine = engine or Engine()
+    # The SDK wants a current event loop; an `asyncio.run` in another test leaves the thread without one.
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
     pulumi.runtime.set_mocks(engine, project="inference", stack="test", preview=False)
     run_to_end = cast("Callable[[Callable[[], Any]], Callable[[], None]]", pulumi.runtime.test)
     run_to_end(program)()
