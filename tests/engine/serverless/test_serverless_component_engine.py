@@ -71,7 +71,7 @@ def test_one_yaml_program_uses_a_component_of_each_vendor_and_a_resource(
         MODAL_PROXY_TOKEN_ID="wk-proxy-token-id",
         MODAL_PROXY_TOKEN_SECRET="ws-proxy-token-secret",
     )
-    made.stack.up()
+    made.up()
     (live,) = runpod.objects("serverless")
     assert live["type"] == "LOAD_BALANCER"
     assert live["gpu"]["pools"] == ["AMPERE_24"]
@@ -87,7 +87,7 @@ def test_one_yaml_program_uses_a_component_of_each_vendor_and_a_resource(
     assert component["inputs"]["facts"]["kind"] == "serverlessPool"
     runpod.forget()
     modal.forget()
-    made.stack.up("--expect-no-changes")
+    made.up("--expect-no-changes")
     assert (runpod.writes(), modal.writes()) == (0, 0)
 
 
@@ -194,7 +194,7 @@ def test_the_plugin_starts_from_path_too(runpod: RunPod, program: MakeProgram, t
     text = file.read_text(encoding="utf-8")
     file.write_text(text[: text.index("plugins:")] + text[text.index("resources:") :], encoding="utf-8")
     assert "plugins" not in file.read_text(encoding="utf-8")
-    made.stack.up()
+    made.up()
     assert len(runpod.objects("network-volumes")) == 1
 
 

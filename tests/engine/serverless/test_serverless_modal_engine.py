@@ -42,11 +42,11 @@ def test_an_app_is_deployed_without_user_code_and_a_second_run_writes_nothing(
         },
         {"url": "${chat.openaiBaseUrl}"},
     )
-    made.stack.up()
+    made.up()
     assert made.stack.outputs()["url"] == f"https://sandbox--{made.id('chat')}-serve.modal.run/v1"
     modal.forget()
-    made.stack.up("--expect-no-changes")
-    made.stack.up("--refresh", "--expect-no-changes")
+    made.up("--expect-no-changes")
+    made.up("--refresh", "--expect-no-changes")
     assert modal.writes() == 0, modal.calls()
     assert "hf_hidden_value" not in json.dumps(made.stack.state())
 
@@ -55,20 +55,20 @@ def test_scaling_changes_without_a_deployment_and_a_deployment_asserts_the_scali
     modal: Modal, program: MakeProgram
 ) -> None:
     made = program({"chat": app()})
-    made.stack.up()
+    made.up()
     modal.forget()
     made.set({"chat": app(minContainers=2, maxContainers=6, bufferContainers=1, scaledownWindow=120)})
-    made.stack.up()
+    made.up()
     calls = modal.calls()
     assert calls.get("AppPublish") is None, "no deployment, so no container restarts"
     assert calls["FunctionUpdateSchedulingParams"] == 1
     modal.forget()
     made.set({"chat": app(minContainers=2, maxContainers=6, bufferContainers=1, scaledownWindow=120, timeout=900)})
-    made.stack.up()
+    made.up()
     calls = modal.calls()
     assert calls["AppPublish"] == 1
     assert calls["FunctionUpdateSchedulingParams"] == 1, "a deployment wipes overrides, so they are set again"
-    made.stack.up("--refresh", "--expect-no-changes")
+    made.up("--refresh", "--expect-no-changes")
 
 
 CHANGES: dict[str, dict[str, Any]] = {
@@ -90,53 +90,53 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 def test_every_other_property_is_one_deployment_in_place(modal: Modal, program: MakeProgram) -> None:
     made = program({name: app() for name in CHANGES})
-    made.stack.up()
+    made.up()
     ids = {name: made.id(name) for name in CHANGES}
     modal.forget()
     made.set({name: app(**change) for name, change in CHANGES.items()})
     assert made.stack.changes() == {"same": 1, "update": len(CHANGES)}
-    made.stack.up()
+    made.up()
     assert modal.calls()["AppPublish"] == len(CHANGES)
     assert {name: made.id(name) for name in CHANGES} == ids
-    made.stack.up("--refresh", "--expect-no-changes")
+    made.up("--refresh", "--expect-no-changes")
 
 
 def test_another_routing_region_is_another_app(modal: Modal, program: MakeProgram) -> None:
     made = program({"chat": app()})
-    made.stack.up()
+    made.up()
     old = made.id("chat")
     made.set({"chat": app(routingRegion="us-east")})
-    made.stack.up()
+    made.up()
     assert made.id("chat") != old
     assert modal.calls()["AppStop"] == 1
 
 
 def test_scaling_set_in_the_console_is_drift_and_is_repaired(modal: Modal, program: MakeProgram) -> None:
     made = program({"chat": app()})
-    made.stack.up()
+    made.up()
     modal.drift(made.id("chat"), min_containers=3)
     shown = " ".join(made.stack.preview("--refresh", "--diff").stdout.split())
     assert "minContainers : 0 => 3" in shown or "minContainers: 0 => 3" in shown, shown
-    made.stack.up("--refresh")
+    made.up("--refresh")
     modal.forget()
-    made.stack.up("--refresh", "--expect-no-changes")
+    made.up("--refresh", "--expect-no-changes")
 
 
 def test_an_app_stopped_in_the_console_is_deployed_again(modal: Modal, program: MakeProgram) -> None:
     made = program({"chat": app()})
-    made.stack.up()
+    made.up()
     state = made.stack.state()
     made.stack.destroy()
     file = made.stack.project / "state.json"
     file.write_text(json.dumps(state), encoding="utf-8")
     made.stack.run("stack", "import", "--file", str(file))
-    made.stack.up("--refresh")
+    made.up("--refresh")
     assert modal.calls()["AppPublish"] == 2
 
 
 def test_a_crash_after_the_deployment_is_adopted(modal: Modal, program: MakeProgram) -> None:
     made = program({"chat": app()})
-    made.stack.up()
+    made.up()
     app_id = made.resource("chat")["outputs"]["appId"]
     state = made.stack.state()
     resources = state["deployment"]["resources"]
@@ -144,7 +144,7 @@ def test_a_crash_after_the_deployment_is_adopted(modal: Modal, program: MakeProg
     file = made.stack.project / "state.json"
     file.write_text(json.dumps(state), encoding="utf-8")
     made.stack.run("stack", "import", "--file", str(file))
-    made.stack.up()
+    made.up()
     assert made.resource("chat")["outputs"]["appId"] == app_id, "the same app, deployed again"
 
 
@@ -153,37 +153,37 @@ def test_a_failure_after_the_deployment_is_kept_as_partly_made_and_finished_next
 ) -> None:
     modal.fault("FunctionUpdateSchedulingParams", "INVALID_ARGUMENT")
     made = program({"chat": app()})
-    failed = made.stack.up(check=False)
+    failed = made.up(check=False)
     assert failed.returncode != 0
     assert "would not set the autoscaler" in failed.stdout + failed.stderr
     assert made.resource("chat")["initErrors"], "the engine knows of the app"
-    made.stack.up()
+    made.up()
     assert made.stack.changes().keys() == {"same"}
 
 
 def test_an_app_is_imported_by_its_name_and_secrets_rotate_in_place(modal: Modal, program: MakeProgram) -> None:
     made = program({"keys": {"type": "headrace:modal:Secret", "properties": {"values": {"KEY": "first-secret"}}}})
-    made.stack.up()
+    made.up()
     secret_id = made.resource("keys")["outputs"]["secretId"]
     modal.forget()
     made.set({"keys": {"type": "headrace:modal:Secret", "properties": {"values": {"KEY": "second-secret"}}}})
-    shown = made.stack.up("--diff").stdout
+    shown = made.up("--diff").stdout
     assert "second-secret" not in shown
     assert made.resource("keys")["outputs"]["secretId"] == secret_id, "deployed apps keep their reference"
     assert modal.calls()["SecretUpdate"] == 1
     chat = app(name="team-chat")
     made.set({"chat": chat})
-    made.stack.up()
+    made.up()
     made.stack.run("state", "delete", made.resource("chat")["urn"], "--yes")
     made.set({"chat": {**chat, "options": {"import": "team-chat", "ignoreChanges": ["image", "command", "port"]}}})
-    refused = made.stack.up(check=False)
+    refused = made.up(check=False)
     assert "import" in refused.stdout + refused.stderr
 
 
 def test_a_wrong_token_is_told_without_the_token(modal: Modal, program: MakeProgram) -> None:
     made = program({"chat": app()})
     made.stack.variables.update({"MODAL_TOKEN_SECRET": "as-wrong-token-secret"})  # type: ignore[attr-defined] # a dict
-    done = made.stack.up(check=False)
+    done = made.up(check=False)
     assert done.returncode != 0
     assert "Token ID or secret is wrong" in done.stdout + done.stderr
     assert "as-wrong-token-secret" not in done.stdout + done.stderr
