@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import io
+import os
+from pathlib import Path
 
-import matplotlib as mpl
-import numpy as np
+# matplotlib keeps a font list beside its configuration; ours goes where all of the product's cache goes.
+_CACHE = (
+    os.environ.get("HEADRACE_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headrace"
+)
+os.environ.setdefault("MPLCONFIGDIR", str(Path(_CACHE) / "matplotlib"))
 
-from headrace.planner.answer import Answer
-from headrace.planner.arrays import BINS_PER_HOUR, DAY_HOURS
+import matplotlib as mpl  # noqa: E402 - after its folder is set
+import numpy as np  # noqa: E402 - as above
+
+from headrace.planner.answer import Answer  # noqa: E402 - as above
+from headrace.planner.arrays import BINS_PER_HOUR, DAY_HOURS  # noqa: E402 - as above
 
 mpl.use("Agg")
 # Text stays text, ids do not change from run to run.
