@@ -8,6 +8,7 @@ back. Times are in the unit of the name, money in US dollars, sizes in GiB.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -378,7 +379,7 @@ def _plain(value: object) -> Plain:
 
 
 def _record(record: type[Any], props: Mapping[str, Any], where: str) -> object:
-    hints = typing.get_type_hints(record)
+    hints = _hints(record)
     names = {camel(field.name): field.name for field in dataclasses.fields(record)}
     unknown = sorted(set(props) - set(names))
     # The engine drops properties that are null, so an absent optional field is one that is None.
@@ -386,6 +387,11 @@ def _record(record: type[Any], props: Mapping[str, Any], where: str) -> object:
     if unknown or missing:
         raise FactsError(f"{where}: unknown fields {unknown}, missing fields {missing}")
     return record(**{name: _value(hints[name], props.get(wire), f"{where}.{wire}") for wire, name in names.items()})
+
+
+@functools.cache
+def _hints(record: type[Any]) -> dict[str, Any]:
+    return typing.get_type_hints(record)
 
 
 def _optional(hint: Any) -> bool:

@@ -139,9 +139,14 @@ class Graph:
 
     def records(self, record: type[FactsRecord]) -> Iterator[tuple[Resource, FactsRecord]]:
         """Facts of a type with the component that registered them. Raises `FactsError` where they can't be read."""
-        for resource in self.matching(COMPONENTS):
-            facts = resource.get("facts")
-            if isinstance(facts, Mapping) and facts.get("kind") == record.kind:
-                read = facts_from_props(facts)
-                assert isinstance(read, record)  # noqa: S101 - the kind says so
+        for resource, read in self._records:
+            if isinstance(read, record):
                 yield resource, read
+
+    @cached_property
+    def _records(self) -> tuple[tuple[Resource, Facts], ...]:
+        return tuple(
+            (resource, facts_from_props(facts))
+            for resource in self.matching(COMPONENTS)
+            if isinstance(facts := resource.get("facts"), Mapping)
+        )

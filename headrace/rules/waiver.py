@@ -1,7 +1,7 @@
 """Waivers: dated, named, reasoned exceptions from a reviewed file. Pure: text and findings in, findings out.
 
-A waiver covers findings of one policy on resources that its pattern matches (`fnmatch` on the URN, the resource's name or
-the settings path). It never covers what can't be decided: an unknown value is made known, not excused.
+A waiver covers findings of one policy on resources that its pattern matches (`fnmatch` on the URN, the name or the
+settings path). It never covers what can't be decided: an unknown value is made known, not excused.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The pack: every rule as a policy. Nothing is decided here.
 
 A rule that sees one resource runs before each resource changes, in the preview and in the update. A rule that compares
-resources runs over the whole stack at the preview's end; so that `--skip-preview` doesn't skip it, an update also asks it as
-soon as the resources of its `early` list are registered (`gate-before-changes`).
+resources runs over the whole stack at the preview's end; so that `--skip-preview` doesn't skip it, an update also asks
+it as soon as the resources of its `early` list are registered (`gate-before-changes`).
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def judge(rule: Rule, resources: Graph, parameters: Mapping[str, Any]) -> tuple[
     session.report("waived", [finding for finding, _ in outcome.waived], dict(outcome.waived))
     for finding, by in outcome.waived:
         _say_once(
-            f"waived {rule.id} on {finding.resource.split('::')[-1]} by {by.approver} ({by.ticket}) until {by.expires}: "
-            f"{finding.sentence}"
+            f"waived {rule.id} on {finding.resource.split('::')[-1]} by {by.approver} ({by.ticket}) "
+            f"until {by.expires}: {finding.sentence}"
         )
     session.report("advice" if rule.advisory else "open", outcome.open)
     return outcome.open
@@ -126,7 +126,7 @@ def schema(rule: Rule) -> PolicyConfigSchema:
         "exempt": {
             "type": "array",
             "items": {"type": "string"},
-            "description": "Names of resources that the policy leaves alone. Prefer a waiver, which has a reason and a date.",
+            "description": "Names of resources that the policy leaves alone; a waiver also has a reason.",
         }
     }
     for one in rule.parameters:
@@ -157,6 +157,7 @@ def gate() -> ResourceValidationPolicy:
 
     def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
         one = reading.single(args)
+        reading.remember(one)
         if one.type.startswith(COMPONENTS):
             _PLATFORM.append(one)
         if session.dry_run() or os.environ.get("PULUMI_CONFIG") is None:
@@ -169,7 +170,7 @@ def gate() -> ResourceValidationPolicy:
 
     return ResourceValidationPolicy(
         name=GATE,
-        description="An update that skipped its preview is held to the rules over the whole stack before it changes things.",
+        description="An update that skipped its preview is held to the rules over the whole stack all the same.",
         validate=validate,
         enforcement_level=EnforcementLevel.MANDATORY,
     )

@@ -41,7 +41,7 @@ def resource(one: PolicyResource) -> Resource:
         urn=one.urn,
         type=one.resource_type,
         name=one.name,
-        props=_props(one.props),
+        props=overlay(_INPUTS.get(one.urn, {}), _props(one.props)),
         dependencies={
             name: tuple(source.urn for source in sources) for name, sources in one.property_dependencies.items()
         },
@@ -59,6 +59,27 @@ def single(args: ResourceValidationArgs) -> Resource:
         props=_props(args.props),
         region=_region(args.provider),
     )
+
+
+# Inputs by URN, told before each resource changes. At preview a provider may answer with less than it was given: the
+# Kubernetes one with nothing at all while its cluster is yet to be made.
+_INPUTS: dict[str, Mapping[str, Any]] = {}
+
+
+def remember(one: Resource) -> None:
+    """Keeps a resource's inputs for the graph of the whole stack."""
+    _INPUTS[one.urn] = one.props
+
+
+def overlay(inputs: Any, outputs: Any) -> Any:
+    """Outputs where they are known, inputs where they are not."""
+    if isinstance(outputs, Unknown) or outputs is None:
+        return outputs if inputs is None else inputs
+    if isinstance(outputs, dict) and isinstance(inputs, Mapping):
+        return {**outputs, **{key: overlay(value, outputs.get(key)) for key, value in inputs.items()}}
+    if isinstance(outputs, list) and isinstance(inputs, list) and len(outputs) == len(inputs):
+        return [overlay(one, other) for one, other in zip(inputs, outputs, strict=True)]
+    return outputs
 
 
 def _props(props: Any) -> dict[str, Any]:

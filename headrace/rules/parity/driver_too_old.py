@@ -81,7 +81,7 @@ def _bounds(endpoint: Resource, needed: tuple[int, ...] | None) -> Iterator[Said
     if minimum is None and not allowed:
         yield Broken(
             resource=endpoint.urn,
-            sentence="it takes hosts of any CUDA version: neither gpu.minCudaVersion nor gpu.allowedCudaVersions is set",
+            sentence="it takes hosts of any CUDA version: gpu has neither minCudaVersion nor allowedCudaVersions",
             remediation="set gpu.minCudaVersion to the release's cudaVersion",
         )
         return

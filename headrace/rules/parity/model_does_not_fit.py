@@ -41,8 +41,9 @@ def check(view: View) -> Iterator[Said]:
                 yield Undecided(resource=serverless.where, what=f"the memory of {gpu}", value="gpu")
                 continue
             yield from _fits(
-                serverless.where, gpu, row.memory_gib, serverless.gpu_count, release.tensor_parallel, release.weights_gib,
-                release.kv_cache_kib_per_token, serverless.context_tokens, release.max_context_tokens,
+                serverless.where, gpu, row.memory_gib, serverless.gpu_count, release.tensor_parallel,
+                release.weights_gib, release.kv_cache_kib_per_token, serverless.context_tokens,
+                release.max_context_tokens,
             )  # fmt: skip
 
 

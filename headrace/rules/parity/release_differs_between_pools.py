@@ -10,18 +10,21 @@ their environment) with the release's image.
 
 **Violates.** Another digest, another serving argument.
 
-**Undecidable when** the image of an endpoint by hand is not known.
+**Undecidable when** nothing: facts are plain values.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
+from headrace.rules import serverless_pools
 from headrace.rules.facts import DedicatedPoolFacts, ReleaseFacts
 from headrace.rules.finding import Severity
-from headrace.rules.graph import Resource
 from headrace.rules.rule import Broken, Rule, Said, View
+
+if TYPE_CHECKING:
+    from headrace.settings.releases import ModelRelease
 
 # What changes results; the rest of a release is about where it fits.
 _SAME: Final = ("artifact_digest", "image", "quantization", "serving_args", "max_context_tokens")
@@ -29,22 +32,34 @@ _SAME: Final = ("artifact_digest", "image", "quantization", "serving_args", "max
 
 def check(view: View) -> Iterator[Said]:
     """Every pool against the first of its workload, and against what settings say the workload runs."""
-    first: dict[str, tuple[Resource, ReleaseFacts]] = {}
-    for pool, facts in view.graph.records(DedicatedPoolFacts):
-        other = first.setdefault(facts.workload.name, (pool, facts.release))
-        different = [name for name in _SAME if getattr(facts.release, name) != getattr(other[1], name)]
+    pools: list[tuple[str, str, str, ReleaseFacts | ModelRelease]] = [
+        (one.urn, facts.name, facts.workload.name, facts.release)
+        for one, facts in view.graph.records(DedicatedPoolFacts)
+    ]
+    pools += [(one.where, one.name, one.workload, one.release) for one in serverless_pools.pools(view)]
+    names = {one.urn: facts.release.name for one, facts in view.graph.records(DedicatedPoolFacts)}
+    names |= {one.where: one.release_name for one in serverless_pools.pools(view)}
+    first: dict[str, tuple[str, ReleaseFacts | ModelRelease]] = {}
+    for where, name, workload, release in pools:
+        other_name, other = first.setdefault(workload, (name, release))
+        different = [field for field in _SAME if _value(release, field) != _value(other, field)]
         if different:
             yield Broken(
-                resource=pool.urn,
-                sentence=f"it runs another release of {facts.workload.name} than {other[0].name}: "
-                f"{', '.join(different)} differ",
+                resource=where,
+                sentence=f"it runs another release of {workload} than {other_name}: {', '.join(different)} differ",
             )
-        declared = view.settings.workloads.get(facts.workload.name) if view.settings else None
-        if declared is not None and declared.release != facts.release.name:
+        declared = view.settings.workloads.get(workload) if view.settings else None
+        if declared is not None and declared.release != names[where]:
             yield Broken(
-                resource=pool.urn,
-                sentence=f"it runs {facts.release.name}, but {facts.workload.name} runs {declared.release} elsewhere",
+                resource=where,
+                sentence=f"it runs {names[where] or 'a nameless release'}, but {workload} runs {declared.release} "
+                "elsewhere",
             )
+
+
+def _value(release: ReleaseFacts | ModelRelease, field: str) -> Any:
+    value = getattr(release, field)
+    return tuple(value) if isinstance(value, list) else value
 
 
 RULE: Final = Rule(
@@ -54,8 +69,8 @@ RULE: Final = Rule(
     description="All pools of a workload run the same release with the same serving arguments.",
     remediation="name the workload's release in every pool; use a canary share of the router to try another one",
     references=("SOC 2 CC8.1", "EU AI Act article 12 (from 2 December 2027 for Annex III)"),
-    reads=("dedicatedPool", "settings"),
+    reads=("dedicatedPool", "serverlessPool", "settings"),
     since="0.1.0",
-    early=("headrace:index:DedicatedPool",),
+    early=("headrace:index:DedicatedPool", "headrace:index:ServerlessEndpoint"),
     check=check,
 )

@@ -46,7 +46,7 @@ def check(view: View) -> Iterator[Said]:
             elif hops is not None and hops > limit:
                 yield Broken(
                     resource=one.urn,
-                    sentence=f"metadataOptions.httpPutResponseHopLimit is {hops:g}, so pods reach the node's credentials",
+                    sentence=f"httpPutResponseHopLimit is {hops:g}, so pods reach the node's credentials",
                 )
 
 

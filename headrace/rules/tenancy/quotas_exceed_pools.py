@@ -44,7 +44,7 @@ def check(view: View) -> Iterator[Said]:
             if projects[tenant] > budget:
                 yield Broken(
                     resource=platform.urn,
-                    sentence=f"projects of {tenant} may spend {projects[tenant]:,.0f} USD a month, the tenant {budget:,.0f}",
+                    sentence=f"projects of {tenant} may spend {projects[tenant]:,.0f} USD, it may {budget:,.0f}",
                 )
         if sum(tenants.values()) > whole.environment_budget_usd_per_month:
             yield Broken(

@@ -23,7 +23,7 @@ TODAY = date(2026, 11, 21)
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A stack that may be changed: plain settings and resources. `changed` is False where the settings are as recorded."""
+    """A stack that may be changed: plain settings and resources."""
 
     settings: dict[str, Any]
     resources: tuple[Resource, ...]
@@ -32,7 +32,7 @@ class Case:
         """One resource more."""
         return replace(self, resources=(*self.resources, resource))
 
-    def findings(self, *, recorded: bool = True) -> tuple[Finding, ...]:
+    def findings(self) -> tuple[Finding, ...]:
         """Everything that all rules find, today."""
         view = View(graph=Graph(self.resources), today=TODAY, settings=load_settings(self.settings))
         return engine.evaluate(view, RULES)
