@@ -38,12 +38,19 @@ class Leaser(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ask:
-    """What to say about one limit: the share that is in force from now on, and the share that would be good."""
+    """What to say about one limit."""
 
     name: str
+    limit: int
+    """The share in force here from now on."""
     held: int
+    """What is published: the limit, or what is still in use above it."""
     want: int
+    """Share to take if it is free: at least the fair one."""
+    demand: int
+    """Share that this replica needs; others give up what they don't need for it."""
     total: int
+    """Of all replicas together."""
     sticky: bool
     """Whether what was used stays used when the replica dies: money."""
 
@@ -84,16 +91,26 @@ def asks(state: State, policy: RouterConfig, *, replicas: int, needed: Mapping[s
     in_use = used(state, policy)
     found = []
     for name, total in policy.totals.items():
-        held, now_used = state.leases.get(name, 0), in_use[name]
+        limit, now_used = state.leases.get(name, 0), in_use[name]
         fair = total // max(1, replicas)
-        sticky = name.endswith("/money")
+        demand = min(total, now_used * _GROWTH_NUM // _GROWTH_DEN + _waiting(name, state) + 1)
         lacking = needed.get(name, 0)
         if lacking > 0:
-            keep = max(now_used, fair // _KEPT if now_used * 2 < fair else min(held, max(now_used, fair)))
-            held = min(held, max(keep, held - lacking))
-        held = max(held, now_used)
-        want = max(fair, now_used * _GROWTH_NUM // _GROWTH_DEN + _waiting(name, state))
-        found.append(Ask(name=name, held=held, want=min(total, max(want, now_used)), total=total, sticky=sticky))
+            # Others are short. What is above the fair share goes as it falls free; an idle replica gives more.
+            floor = min(fair, max(demand, fair // _KEPT))
+            limit = min(limit, max(floor, limit - lacking))
+            demand = min(demand, max(fair, limit))
+        found.append(
+            Ask(
+                name=name,
+                limit=limit,
+                held=max(limit, now_used),
+                want=max(demand, fair if lacking == 0 else limit),
+                demand=demand,
+                total=total,
+                sticky=name.endswith("/money"),
+            )
+        )
     return found
 
 

@@ -29,7 +29,8 @@ GRACE_S: Final = 2.0
 _TIMEOUT_S: Final = 1.0
 _LOG: Final = logging.getLogger("headrace.router.lease")
 
-# ARGV: replica, takeover ms, grace ms, then per limit: name, held, want, total, sticky. KEYS: seen, epoch, prefix.
+# KEYS: seen, epoch, prefix.
+# ARGV: replica, takeover ms, grace ms, then per limit: name, held, want, demand, total, sticky.
 # Returns replicas, then per limit: granted, what others lack.
 _SCRIPT: Final = """
 local time = redis.call('TIME')
@@ -42,9 +43,9 @@ local gone = {}
 for _, name in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - takeover)) do gone[name] = true end
 local replicas = redis.call('ZCOUNT', KEYS[1], now - takeover, '+inf')
 local answer = {replicas}
-for i = 4, #ARGV, 5 do
+for i = 4, #ARGV, 6 do
   local name, held, want = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
-  local total, sticky = tonumber(ARGV[i + 3]), ARGV[i + 4] == '1'
+  local demand, total, sticky = tonumber(ARGV[i + 3]), tonumber(ARGV[i + 4]), ARGV[i + 5] == '1'
   local shares, needs = KEYS[3] .. 'held:' .. name, KEYS[3] .. 'need:' .. name
   local others = 0
   local all = redis.call('HGETALL', shares)
@@ -57,7 +58,7 @@ for i = 4, #ARGV, 5 do
   local granted = held
   if not young and want > held then granted = math.max(held, math.min(want, total - others)) end
   redis.call('HSET', shares, me, string.format('%.0f', granted))
-  if want > granted then redis.call('HSET', needs, me, string.format('%.0f', want - granted))
+  if demand > granted then redis.call('HSET', needs, me, string.format('%.0f', demand - granted))
   else redis.call('HDEL', needs, me) end
   local lacking = 0
   local short = redis.call('HGETALL', needs)
@@ -98,11 +99,11 @@ class RedisLeaser:
         engine = self._engine
         started = time.monotonic()
         asked = asks(engine.state, engine.policy, replicas=self._replicas, needed=self._needed)
-        engine.lease({ask.name: ask.held for ask in asked if ask.held < engine.state.leases.get(ask.name, 0)})
+        engine.lease({ask.name: ask.limit for ask in asked if ask.limit < engine.state.leases.get(ask.name, 0)})
         prefix = f"headrace:{{{engine.policy.environment}}}:"
         arguments: list[str | int] = [self._replica, int(TAKEOVER_S * 1000), int(GRACE_S * 1000)]
         for ask in asked:
-            arguments += [self._key(ask.name), ask.held, ask.want, ask.total, int(ask.sticky)]
+            arguments += [self._key(ask.name), ask.held, ask.want, ask.demand, ask.total, int(ask.sticky)]
         try:
             answer = await self._script(keys=[f"{prefix}seen", f"{prefix}epoch", prefix], args=arguments)
         except (RedisError, OSError, TimeoutError) as error:
@@ -110,10 +111,14 @@ class RedisLeaser:
             return
         self._heard, self._lost = started, False
         self._replicas = int(answer[0])
-        granted = {ask.name: int(answer[1 + 2 * index]) for index, ask in enumerate(asked)}
         self._needed = {ask.name: int(answer[2 + 2 * index]) for index, ask in enumerate(asked)}
-        # A limit in use may have grown while we asked: what we said we hold was the most then, so it still is.
-        engine.lease({name: min(share, engine.policy.totals.get(name, 0)) for name, share in granted.items()})
+        shares = {}
+        for index, ask in enumerate(asked):
+            granted = int(answer[1 + 2 * index])
+            # What was published only because it is still in use above the limit is no share to fill again.
+            share = granted if granted > ask.held else ask.limit
+            shares[ask.name] = min(share, engine.policy.totals.get(ask.name, 0))
+        engine.lease(shares)
 
     def _silent(self, error: Exception) -> None:
         if not self._lost:
@@ -130,14 +135,13 @@ class RedisLeaser:
 
     async def close(self) -> None:
         """Gives back what is not used."""
-        self._needed = dict.fromkeys(self._engine.policy.totals, 1 << 60)
-        self._engine.lease({})
         engine = self._engine
-        asked = asks(engine.state, engine.policy, replicas=1 << 30, needed=self._needed)
+        engine.lease(dict.fromkeys(engine.policy.totals, 0))
+        asked = asks(engine.state, engine.policy, replicas=1, needed={})
         prefix = f"headrace:{{{engine.policy.environment}}}:"
         arguments: list[str | int] = [self._replica, int(TAKEOVER_S * 1000), int(GRACE_S * 1000)]
         for ask in asked:
-            arguments += [self._key(ask.name), ask.held, ask.held, ask.total, int(ask.sticky)]
+            arguments += [self._key(ask.name), ask.held, ask.held, 0, ask.total, int(ask.sticky)]
         try:
             await self._script(keys=[f"{prefix}seen", f"{prefix}epoch", prefix], args=arguments)
             await self._redis.zrem(f"{prefix}seen", self._replica)

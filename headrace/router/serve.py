@@ -226,11 +226,13 @@ class Router:
             await asyncio.sleep(0.05)
         for runner in reversed(self._runners):
             await runner.cleanup()
+        if self.drain is not None:
+            await self.drain.last()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self.drain is not None:
-            await self.drain.last()
+            await self.drain.close()
         if self.leaser is not None:
             await self.leaser.close()
         if self.upstream is not None:

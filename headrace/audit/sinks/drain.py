@@ -23,6 +23,7 @@ class Drain:
         self._spool = spool
         self._sink = sink
         self._position: int | None = None
+        self._turn = asyncio.Lock()
         self.behind = 0
         """Durable entries that the sink lacked at the last look."""
 
@@ -45,7 +46,11 @@ class Drain:
             await asyncio.sleep(pause)
 
     async def step(self) -> int:
-        """Moves one batch; returns how many entries."""
+        """Moves one batch; returns how many entries. One step at a time: a connection can't be shared."""
+        async with self._turn:
+            return await self._step()
+
+    async def _step(self) -> int:
         if self._position is None:
             # The sink may be behind what was dropped here only if it lost entries; then there is nothing to send them.
             self._position = max(await self._sink.size(self._spool.writer), self._spool.base.size)
@@ -59,13 +64,22 @@ class Drain:
         return len(links)
 
     async def last(self) -> None:
-        """What is left, within a few seconds; the rest stays in the spool."""
+        """What is left, within a few seconds; the rest stays in the spool. `run` may still be going."""
         try:
             async with asyncio.timeout(_LAST_S):
-                while self._spool.waiting:
+                while self._spool.waiting or await self._moved():
                     await asyncio.sleep(0.01)
-                while await self.step():
-                    pass
-        except (TimeoutError, SinkUnavailable, SinkConflict):
+        except (TimeoutError, SinkConflict):
             _LOG.warning("entries stay in the spool until the next start")
+
+    async def _moved(self) -> bool:
+        """Whether there may be more to move."""
+        try:
+            return await self.step() > 0
+        except SinkUnavailable:
+            self._position = None
+            return True
+
+    async def close(self) -> None:
+        """Lets go of the sink; `run` has ended."""
         await self._sink.close()

@@ -57,7 +57,8 @@ def main() -> None:
     os.execv(  # noqa: S606 - this process becomes the server
         programs / "postgres",
         [
-            *("postgres", "-D", str(data), "-p", str(given.port), "-h", "127.0.0.1"),
+            # The server finds its own files by the path it was started with.
+            *(str(programs / "postgres"), "-D", str(data), "-p", str(given.port), "-h", "127.0.0.1"),
             *("-c", f"unix_socket_directories={directory}", "-c", "shared_buffers=32MB", "-c", "max_connections=40"),
         ],
     )

@@ -174,7 +174,7 @@ async def test_a_floor_that_dies_or_hangs_is_left(session: aiohttp.ClientSession
                 "burst": burst_at(other, minInstances=1),
             },
             callerBreaker=PATIENT,
-            retryBudget=1,
+            breaker={"failuresInARow": 1, "openS": 60},
         )
         hanging.fault.mode = "hang"
         replica = Replica(folder=tmp_path)
@@ -247,7 +247,7 @@ async def test_a_hard_budget_is_never_overshot_by_concurrent_requests(
     async with model_server(FAST) as (_, port):
         write_files(
             tmp_path,
-            pools={"floor": floor_at(port, nanoUsdPerInstanceSecond=40_000_000, executionTimeoutS=0.2)},
+            pools={"floor": floor_at(port, nanoUsdPerInstanceSecond=8_000_000, executionTimeoutS=1)},
             tenants={
                 "search": {"limits": {}, "projects": {"assistant": {"budgetNanoUsd": limit}}},
                 "support": {"limits": {}, "projects": {"answers": {}}},

@@ -11,13 +11,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 from aiohttp import web
+from multidict import CIMultiDict
 
 from headrace.router.keys import digest
 from headrace_sandbox.model_servers.application import ModelServer
@@ -178,7 +179,7 @@ class Answer:
 
     status: int
     body: bytes = b""
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=CIMultiDict)
     first_byte_s: float = 0.0
     error: str = ""
 
@@ -215,7 +216,7 @@ async def ask(
         async with session.post(
             replica.url(), json=document, headers={"Authorization": f"Bearer {KEYS[key]}", **(headers or {})}
         ) as response:
-            answer = Answer(status=response.status, headers=dict(response.headers))
+            answer = Answer(status=response.status, headers=CIMultiDict(response.headers))
             answer.first_byte_s = time.monotonic() - started
             try:
                 async for chunk in response.content.iter_any():
