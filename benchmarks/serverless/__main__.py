@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import yaml
 
 from headrace_sandbox import engine, environment, gobuild, supervise
 from headrace_sandbox.stack import Stack
@@ -108,7 +107,7 @@ def through_engine(url: str, key: str, count: int, folder: Path) -> dict[str, fl
             f"endpoint-{number}": {"type": "headrace:runpod:Endpoint", "properties": BODY} for number in range(count)
         },
     }
-    (project / "Pulumi.yaml").write_text(yaml.safe_dump(program), encoding="utf-8")
+    (project / "Pulumi.yaml").write_text(json.dumps(program), encoding="utf-8")
     path = environment.engine_environment(context, found=found)["PATH"]
     stack = Stack(
         name="bench",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -17,7 +18,6 @@ from typing import Any
 import httpx
 import pytest
 import pytest_socket
-import yaml
 
 from headrace_sandbox import gobuild
 from headrace_sandbox.runpod import schema
@@ -151,7 +151,7 @@ class Program:
     stack: Stack
 
     def set(self, resources: Mapping[str, Any], outputs: Mapping[str, Any] | None = None) -> None:
-        text = yaml.safe_dump(
+        text = json.dumps(
             {
                 "name": "inference",
                 "runtime": "yaml",
