@@ -44,9 +44,9 @@ def add(window: Window, now: float, amount: int) -> Window:
     age = bucket - window.bucket
     if age <= 0:
         return Window(bucket=window.bucket, counts=(*window.counts[:-1], max(0, window.counts[-1] + amount)))
-    kept = window.counts[age:] if age <= WINDOW_BUCKETS else ()
-    padding = (0,) * (WINDOW_BUCKETS - len(kept))
-    return Window(bucket=bucket, counts=(*padding, *kept, max(0, amount)))
+    if age > WINDOW_BUCKETS:
+        return Window(bucket=bucket, counts=(*(0,) * WINDOW_BUCKETS, max(0, amount)))
+    return Window(bucket=bucket, counts=(*window.counts[age:], *(0,) * (age - 1), max(0, amount)))
 
 
 def correct(window: Window, at: float, now: float, delta: int) -> Window:
