@@ -98,7 +98,7 @@ def policy(rule: Rule) -> Policy:
         return ResourceValidationPolicy(validate=validate_resource, **common)
 
     def validate_stack(args: StackValidationArgs, report: ReportViolation) -> None:
-        for finding in judge(rule, reading.stack(args.resources), args.get_config()):
+        for finding in judge(rule, reading.stack(args.resources, rule.id), args.get_config()):
             report(message(finding), finding.resource if finding.resource.startswith("urn:") else None)
 
     return StackValidationPolicy(validate=validate_stack, **common)
@@ -215,7 +215,7 @@ def waivers_policy(name: str, level: EnforcementLevel) -> StackValidationPolicy:
             known = session.waivers()
         except Refused:
             return  # settings-not-readable says so
-        found = engine.evaluate(view(reading.stack(args.resources)), RULES)
+        found = engine.evaluate(view(reading.stack(args.resources, name)), RULES)
         outcome = waiver.apply(found, known, environment=session.environment(), today=session.today())
         if level is EnforcementLevel.MANDATORY:
             complaints = outcome.complaints
@@ -241,7 +241,7 @@ def cost_policy() -> StackValidationPolicy:
         from headrace.rules.money import PriceMissing
 
         try:
-            line = cost_over_budget.summary(view(reading.stack(args.resources)))
+            line = cost_over_budget.summary(view(reading.stack(args.resources, "monthly-cost")))
         except PriceMissing:
             return  # cost-over-budget says so
         if line:

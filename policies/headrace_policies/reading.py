@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from pulumi_policy import PolicyResource, ResourceValidationArgs
@@ -10,24 +11,27 @@ from pulumi_policy.proxy import UnknownValueError
 
 from headrace.rules.graph import Graph, Resource, Unknown
 
-_KEPT: list[tuple[object, Graph]] = []
+
+@dataclass
+class Kept:
+    """The graph of the run that is going on, and which policies have asked for it."""
+
+    urns: tuple[str, ...] = ()
+    graph: Graph | None = None
+    served: set[str] = field(default_factory=set)
 
 
-def stack(resources: Sequence[PolicyResource]) -> Graph:
-    """Every resource of a stack. Policies of one run are handed the same list, which is read once."""
-    if not _KEPT or _KEPT[0][0] is not resources:
-        first = resources[0] if resources else None
-        if not (_KEPT and first is not None and _same(_KEPT[0][0], resources)):
-            _KEPT[:] = [(resources, graph(resources))]
-    return _KEPT[0][1]
+_KEPT = Kept()
 
 
-def _same(kept: object, resources: Sequence[PolicyResource]) -> bool:
-    return (
-        isinstance(kept, list)
-        and len(kept) == len(resources)
-        and all(one is other for one, other in zip(kept, resources, strict=True))
-    )
+def stack(resources: Sequence[PolicyResource], asker: str) -> Graph:
+    """Every resource of a stack. The engine hands the same resources to one policy after the other, each once; so they
+    are read once, and a policy that asks again is a new run."""
+    urns = tuple(one.urn for one in resources)
+    if _KEPT.graph is None or _KEPT.urns != urns or asker in _KEPT.served:
+        _KEPT.urns, _KEPT.graph, _KEPT.served = urns, graph(resources), set()
+    _KEPT.served.add(asker)
+    return _KEPT.graph
 
 
 def graph(resources: Iterable[PolicyResource]) -> Graph:

@@ -57,7 +57,7 @@ def rule(rule_id: str, title: str, description: str, remediation: str, type_: st
     def check(view: View) -> Iterator[Said]:
         yield from missing(view, type_, what)
 
-    check.__module__ = f"headrace.rules.tenancy.{rule_id.replace('-', '_')}"
+    check.__module__ = f"headrace.rules.tenancy.{rule_id.replace('-', '_')}"  # where its text is
     return Rule(
         id=rule_id,
         severity=Severity.HIGH,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from headrace.rules.finding import Severity, Status
 from headrace.rules.graph import Graph
 from headrace.rules.network import gpu_nodes_only_in_private_subnets as rule
 from headrace.rules.registry import RULES
-from headrace.rules.rule import Rule
+from headrace.rules.rule import Rule, View
 from headrace_policies import reading
 from headrace_policies.pack import POLICIES
 
@@ -79,7 +80,7 @@ class Stack:
 
     def findings(self) -> list[str]:
         """What the policy reports, as the engine would show it."""
-        policy = POLICIES[0]
+        (policy,) = [one for one in POLICIES if one.name == ID]
         reported: list[str] = []
         arguments = StackValidationArgs(self.resources, {}, {})
         policy.validate(arguments, lambda message, urn=None: reported.append(message))  # type: ignore[attr-defined]  # of the subclass
@@ -222,7 +223,7 @@ def test_the_policy_is_mandatory_and_has_its_metadata() -> None:
 
 
 def test_a_rule_that_breaks_blocks_instead_of_passing() -> None:
-    def broken(_: Graph) -> Any:
+    def broken(_: View) -> Any:
         raise KeyError("x")
 
     bad = Rule(
@@ -236,10 +237,11 @@ def test_a_rule_that_breaks_blocks_instead_of_passing() -> None:
         since="0",
         check=broken,
     )
-    (finding,) = engine.evaluate(Graph([]), [bad])
+    empty = View(graph=Graph([]), today=date(2026, 11, 21))
+    (finding,) = engine.evaluate(empty, [bad])
     assert finding.status is Status.UNDECIDABLE
     with pytest.raises(ValueError, match="no rule was chosen"):
-        engine.evaluate(Graph([]), [])
+        engine.evaluate(empty, [])
 
 
 def test_reading_keeps_the_path_of_what_is_unknown() -> None:
