@@ -31,7 +31,7 @@ def main() -> None:
         schemas=schemas,
         file=chosen.directory / "account.json" if chosen.directory else None,
     )
-    web.run_app(stand_in.application(), host="127.0.0.1", port=chosen.port, print=None)
+    web.run_app(stand_in.application(), host="127.0.0.1", port=chosen.port, print=None, shutdown_timeout=2.0)
 
 
 if __name__ == "__main__":

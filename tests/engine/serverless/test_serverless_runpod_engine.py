@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import time
 from typing import Any
 
 import pytest
@@ -182,6 +185,54 @@ def test_a_crash_between_the_vendors_success_and_the_state_is_adopted(runpod: Ru
     assert live["id"] == id == made.id("chat"), "never a second one"
     assert live["workers"]["max"] == 4, "and it is what the program says now"
     assert runpod.calls().get("POST /v2/serverless") is None
+
+
+def test_a_run_killed_while_the_vendor_answers_leaves_one_endpoint_that_the_next_run_adopts(
+    runpod: RunPod, program: MakeProgram
+) -> None:
+    made = program({"chat": endpoint()})
+    runpod.fault("slow", method="POST", path="/v2/serverless", times=1, seconds=60)
+    running = subprocess.Popen(
+        made.stack.argv("up", "--yes", "--skip-preview"),
+        cwd=made.stack.project,
+        env=made.stack.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    give_up = time.monotonic() + 120
+    while not runpod.objects("serverless") and time.monotonic() < give_up:
+        time.sleep(0.2)
+    (first,) = runpod.objects("serverless")
+    running.kill()
+    running.wait()
+    made.stack.cancel()
+    made.up()
+    (live,) = runpod.objects("serverless")
+    assert live["id"] == first["id"] == made.id("chat")
+    assert made.stack.changes().keys() == {"same"}
+
+
+def test_interrupting_a_run_stops_the_wait_for_a_vendor_that_throttles(runpod: RunPod, program: MakeProgram) -> None:
+    made = program({"chat": endpoint()})
+    runpod.fault("throttle", method="POST", path="/v2/serverless", times=1000, seconds=120)
+    running = subprocess.Popen(
+        made.stack.argv("up", "--yes", "--skip-preview"),
+        cwd=made.stack.project,
+        env=made.stack.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    give_up = time.monotonic() + 120
+    while not runpod.calls().get("POST /v2/serverless") and time.monotonic() < give_up:
+        time.sleep(0.2)
+    interrupted = time.monotonic()
+    running.send_signal(signal.SIGINT)
+    said, _ = running.communicate(timeout=90)
+    assert time.monotonic() - interrupted < 60, "the wait of two minutes was cut short"
+    assert running.returncode != 0
+    assert "asked to cancel" in said, said
+    assert runpod.calls()["POST /v2/serverless"] == 1
 
 
 def test_throttling_and_server_errors_are_waited_out(runpod: RunPod, program: MakeProgram) -> None:
