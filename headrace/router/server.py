@@ -171,7 +171,8 @@ class Api:
             )
         try:
             body = orjson.loads(data)
-        except orjson.JSONDecodeError:
+            orjson.dumps(body)  # reads 1024 levels of nesting but writes 254: what can't go upstream is refused here
+        except (orjson.JSONDecodeError, TypeError):
             return _refuse(
                 Refusal(status=400, code="invalid_json", sentence="the body is not JSON", next_step="send JSON"),
                 identifier,

@@ -81,7 +81,8 @@ class Router(RuleBasedStateMachine):
         if route.spilled:
             freed = replace(floor, in_flight=max(0, slots - 1), saturated=False)
             again = decide(asked, replace(self.state, pools={**self.state.pools, "floor": freed}), POLICY)
-            if slots > 0 and floor.circuit.value == "closed":
+            paused = self.state.now < floor.pushed_back_until
+            if slots > 0 and floor.circuit.value == "closed" and not paused:
                 assert isinstance(again, Route)
                 assert again.pool == "floor", "a free slot never makes it spill"
 

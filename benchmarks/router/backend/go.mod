@@ -1,0 +1,3 @@
+module headrace.dev/benchmarks/backend
+
+go 1.21
