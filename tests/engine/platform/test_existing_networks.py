@@ -68,14 +68,15 @@ def adopting(project: Path, network: Network, tmp_path: Path) -> Path:
     def adopt(config: dict[str, Any]) -> None:
         config["inference:network"].update(cidr="10.60.0.0/16", adopt=network.settings())
 
-    rewrite(stack_config.source(folder, "sandbox"), adopt)
+    file = stack_config.source(folder, "sandbox").rename(stack_config.source(folder, "adopting"))
+    rewrite(file, adopt)
     return folder
 
 
 def test_an_adopted_network_is_used_and_nothing_of_it_is_made(
     adopting: Path, stack: MakeStack, network: Network
 ) -> None:
-    made = stack(adopting, name="sandbox", policy_packs=(ROOT / "policies",), variables={"AWS_REGION": REGION})
+    made = stack(adopting, name="adopting", policy_packs=(ROOT / "policies",), variables={"AWS_REGION": REGION})
     steps = json.loads(made.run("preview", "--json").stdout)["steps"]
     planned = [step["newState"] for step in steps]
     kinds = {one["type"] for one in planned}
@@ -93,7 +94,7 @@ def test_an_adopted_private_subnet_with_a_way_out_is_refused(
     ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=network.vpc)
     ec2.create_route(RouteTableId=network.private_table, DestinationCidrBlock="0.0.0.0/0", GatewayId=gateway)
     try:
-        made = stack(adopting, name="sandbox", variables={"AWS_REGION": REGION})
+        made = stack(adopting, name="adopting", variables={"AWS_REGION": REGION})
         done = made.preview(check=False)
         said = done.stdout + done.stderr
         assert done.returncode != 0
