@@ -14,7 +14,8 @@ _INTRODUCTION: Final = """# Policies
 
 The pack in `policies/` holds every preview and update to these rules (`pulumi preview --policy-pack policies`). What
 can't be decided blocks like a violation and names the value to make known. `headrace check` runs the pack without any
-cloud credential; [waivers](waivers.md) excuse a finding by name and date; [config](config.md) sets levels and parameters.
+cloud credential ([more](check.md)); [waivers](waivers.md) excuse a finding by name and date; [config](config.md) sets
+levels and parameters.
 
 Made from the code by `python -m headrace.rules.docs`.
 """

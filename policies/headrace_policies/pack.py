@@ -91,8 +91,7 @@ def policy(rule: Rule) -> Policy:
 
         def validate_resource(args: ResourceValidationArgs, report: ReportViolation) -> None:
             if types is None or args.resource_type.startswith(types):
-                one = _with_platform(reading.single(args))
-                for finding in judge(rule, one, args.get_config()):
+                for finding in judge(rule, _with_platform(reading.current(args)), args.get_config()):
                     report(message(finding), None)
 
         return ResourceValidationPolicy(validate=validate_resource, **common)
@@ -116,8 +115,13 @@ _PLATFORM: Final[list[Resource]] = []
 _SEEN: Final[list[Resource]] = []
 
 
+_LAST: Final[list[tuple[Resource, Graph]]] = []
+
+
 def _with_platform(one: Resource) -> Graph:
-    return Graph([*(other for other in _PLATFORM if other.urn != one.urn), one])
+    if not _LAST or _LAST[0][0] is not one:
+        _LAST[:] = [(one, Graph([*(other for other in _PLATFORM if other.urn != one.urn), one]))]
+    return _LAST[0][1]
 
 
 def schema(rule: Rule) -> PolicyConfigSchema:
@@ -215,7 +219,9 @@ def waivers_policy(name: str, level: EnforcementLevel) -> StackValidationPolicy:
             known = session.waivers()
         except Refused:
             return  # settings-not-readable says so
-        found = engine.evaluate(view(reading.stack(args.resources, name)), RULES)
+        named = {one.policy for one in known}
+        rules = [rule for rule in RULES if rule.id in named]
+        found = engine.evaluate(view(reading.stack(args.resources, name)), rules) if rules else ()
         outcome = waiver.apply(found, known, environment=session.environment(), today=session.today())
         if level is EnforcementLevel.MANDATORY:
             complaints = outcome.complaints

@@ -71,8 +71,17 @@ _INPUTS: dict[str, Mapping[str, Any]] = {}
 
 
 def remember(one: Resource) -> None:
-    """Keeps a resource's inputs for the graph of the whole stack."""
+    """Keeps a resource's inputs, for the policies that see it next and for the graph of the whole stack."""
     _INPUTS[one.urn] = one.props
+    _CURRENT[:] = [one]
+
+
+_CURRENT: list[Resource] = []
+
+
+def current(args: ResourceValidationArgs) -> Resource:
+    """The resource that is about to change, read once for all policies. The first of them (`remember`) reads it anew."""
+    return _CURRENT[0] if _CURRENT and _CURRENT[0].urn == args.urn else single(args)
 
 
 def overlay(inputs: Any, outputs: Any) -> Any:

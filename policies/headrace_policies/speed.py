@@ -1,5 +1,5 @@
 """Reading properties once. The SDK decodes a resource's properties anew for each policy; with sixty policies that is
-most of a pack's time. What it decodes is never changed by policies, so the answer for the same message can be given again.
+most of a pack's time. What it decodes is never changed by policies, so the same message can have the same answer.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ _MOST: Final = 50_000
 class _Memo:
     """Results by the identity of their argument, which is held so that the identity stays its own."""
 
-    def __init__(self, function: Callable[[Any], Any]) -> None:
+    def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
         self._kept: dict[int, tuple[Any, Any]] = {}
 
-    def __call__(self, argument: Any) -> Any:
+    def __call__(self, argument: Any, *more: Any) -> Any:
+        if more:  # the SDK calling itself on what is inside
+            return self._function(argument, *more)
         kept = self._kept.get(id(argument))
         if kept is None:
             if len(self._kept) > _MOST:
@@ -31,11 +33,11 @@ class _Memo:
 
 def read_properties_once() -> None:
     """Installs the memo, if the SDK is built as the one that this was written for (1.21); else nothing changes."""
-    decode: Any = getattr(sdk, "deserialize_properties", None)
-    protobuf: Any = getattr(sdk, "json_format", None)
+    module: Any = sdk
+    decode: Any = getattr(module, "deserialize_properties", None)
+    protobuf: Any = getattr(module, "json_format", None)
     if decode is None or not hasattr(protobuf, "MessageToDict"):
         return
     known = {name: getattr(protobuf, name) for name in dir(protobuf) if not name.startswith("__")}
-    to_dict = _Memo(protobuf.MessageToDict)
-    sdk.json_format = SimpleNamespace(**{**known, "MessageToDict": to_dict})  # type: ignore[attr-defined]  # its own name
-    sdk.deserialize_properties = _Memo(decode)  # type: ignore[attr-defined]  # its own name
+    module.json_format = SimpleNamespace(**{**known, "MessageToDict": _Memo(protobuf.MessageToDict)})
+    module.deserialize_properties = _Memo(decode)
