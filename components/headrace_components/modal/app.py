@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from typing import ClassVar, Final, TypeVar
 
@@ -164,6 +165,17 @@ class App(ResourceType):
             for name in [names] if isinstance(names, str) else names:
                 if isinstance(bare(name), str) and ":" in bare(name):
                     yield Failure(path=path, reason=f"{bare(name)!r}: the count belongs into gpuCount")
+
+    def differ(self, old: Props, new: Props, changed: dict[str, compare.Change]) -> dict[str, compare.Change]:
+        """An import has no command to go by, and then what the vendor never tells is taken from the program."""
+        if "command" in old:
+            return changed
+        untold = {name for name, spec in self.fields.items() if spec.write_only} | {
+            "command",
+            "image",
+            "maxConcurrency",
+        }
+        return {path: change for path, change in changed.items() if re.split(r"[.\[]", path)[0] not in untold}
 
     async def create(self, call: Call, inputs: Props) -> Live:
         client, name = call.vendors.modal(), str(inputs["name"])

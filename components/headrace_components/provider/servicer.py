@@ -168,7 +168,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         kind = await self._type(request, context)
         old = values.decode(request.inputs)
         state = values.decode(request.properties)
-        work = kind.read(self._call(request, kind, old), request.id, values.reveal(state))
+        work = kind.read(self._call(request, kind, old), request.id, values.reveal({**state, **old}))
         live = await self._guard(context, kind, old, work)
         if live is None:
             return provider_pb2.ReadResponse()

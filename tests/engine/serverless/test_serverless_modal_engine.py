@@ -161,7 +161,7 @@ def test_a_failure_after_the_deployment_is_kept_as_partly_made_and_finished_next
     assert made.stack.changes().keys() == {"same"}
 
 
-def test_an_app_is_imported_by_its_name_and_secrets_rotate_in_place(modal: Modal, program: MakeProgram) -> None:
+def test_a_secret_rotates_in_place_and_is_never_shown(modal: Modal, program: MakeProgram) -> None:
     made = program({"keys": {"type": "headrace:modal:Secret", "properties": {"values": {"KEY": "first-secret"}}}})
     made.up()
     secret_id = made.resource("keys")["outputs"]["secretId"]
@@ -171,13 +171,20 @@ def test_an_app_is_imported_by_its_name_and_secrets_rotate_in_place(modal: Modal
     assert "second-secret" not in shown
     assert made.resource("keys")["outputs"]["secretId"] == secret_id, "deployed apps keep their reference"
     assert modal.calls()["SecretUpdate"] == 1
+
+
+def test_an_app_is_imported_by_its_name_and_then_unchanged(modal: Modal, program: MakeProgram) -> None:
     chat = app(name="team-chat")
-    made.set({"chat": chat})
+    made = program({"chat": chat})
     made.up()
     made.stack.run("state", "delete", made.resource("chat")["urn"], "--yes")
-    made.set({"chat": {**chat, "options": {"import": "team-chat", "ignoreChanges": ["image", "command", "port"]}}})
-    refused = made.up(check=False)
-    assert "import" in refused.stdout + refused.stderr
+    modal.forget()
+    made.set({"chat": {**chat, "options": {"import": "team-chat"}}})
+    assert "1 imported" in " ".join(made.up().stdout.split())
+    made.set({"chat": chat})
+    made.up("--expect-no-changes")
+    made.up("--refresh", "--expect-no-changes")
+    assert modal.writes() == 0, modal.calls()
 
 
 def test_a_wrong_token_is_told_without_the_token(modal: Modal, program: MakeProgram) -> None:
