@@ -261,7 +261,6 @@ def _take(result: Result, stack: Stack, progress: deploy_events.Progress) -> Non
         if not resource.get("custom") or str(resource["type"]).startswith("pulumi:providers:"):
             continue
         urn = str(resource["urn"])
-        kind = str(resource["type"])
         result.rows.append(
             (
                 deploy_events.name_of(str(resource.get("parent", ""))),

@@ -20,7 +20,7 @@ from headrace_sandbox.kubernetes_provider import kubeconfig
 from headrace_sandbox.kubernetes_provider.client import Client
 from headrace_sandbox.service import SandboxContext
 from headrace_sandbox.stack import Stack
-from tests.engine.platform import inventory
+from tests.engine.hybrid_platform import inventory
 
 REGION: Final = "eu-central-1"
 NODE_GROUP: Final = "aws:eks/nodeGroup:NodeGroup"

@@ -10,8 +10,8 @@ import pytest
 
 from headrace_sandbox import environment
 from headrace_sandbox.kubernetes_provider.client import Client
-from tests.engine.platform import inventory
-from tests.engine.platform.live import NODE_GROUP, Live, poll
+from tests.engine.hybrid_platform import inventory
+from tests.engine.hybrid_platform.live import NODE_GROUP, Live, poll
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 CLUSTER = "acme-sandbox-gpu"

@@ -14,7 +14,7 @@ import pytest
 from headrace_sandbox import stack_config
 from headrace_sandbox.service import SandboxContext
 from tests.conftest import MakeStack
-from tests.engine.platform.live import REGION, clients, rewrite
+from tests.engine.hybrid_platform.live import REGION, clients, rewrite
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 ROOT = Path(__file__).resolve().parents[3]

@@ -13,7 +13,7 @@ import pytest
 from headrace_sandbox import stack_config
 from headrace_sandbox.service import SandboxContext
 from tests.conftest import MakeStack
-from tests.engine.platform.live import REGION, rewrite
+from tests.engine.hybrid_platform.live import REGION, rewrite
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 ROOT = Path(__file__).resolve().parents[3]

@@ -13,8 +13,8 @@ import pytest
 from headrace_sandbox import engine, prerequisites, stack_config
 from headrace_sandbox.service import SandboxContext
 from headrace_sandbox.stack import Stack
-from tests.engine.platform import inventory
-from tests.engine.platform.live import REGION, Live, administrator, clients
+from tests.engine.hybrid_platform import inventory
+from tests.engine.hybrid_platform.live import REGION, Live, administrator, clients
 
 ROOT = Path(__file__).resolve().parents[3]
 ALERTS = "inference:budgets.alertWebhookUrl"
