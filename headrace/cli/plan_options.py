@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from headrace.errors import refuse
+from headrace.planner.ledger import ENVIRONMENT_VARIABLE
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -63,7 +64,7 @@ def answer_options(command: Command) -> Command:
         click.option("--on", "day", type=click.DateTime(["%Y-%m-%d"]), help="Day whose prices hold (default today)."),
         click.option("--prices", type=click.Path(path_type=Path), help="Your own price file, before the catalogue."),
         click.option("--workload", "workload_path", type=click.Path(path_type=Path), required=True, help="YAML file."),
-        click.argument("traffic_path", metavar="TRAFFIC"),
+        click.argument("traffic_path", metavar="TRAFFIC", envvar=ENVIRONMENT_VARIABLE),
     ):
         command = decorate(command)
     return command

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
-import httpx
 import polars as pl
 
 from headrace.errors import refuse
 from headrace.planner import requests, windows
+from headrace.planner.ledger import ledger, public
+from headrace.planner.prometheus import prometheus
 from headrace.planner.service import ServiceModel
-from headrace.planner.sources import Kind, Source, prometheus_frame, recognise
+from headrace.planner.sources import Kind, Source, recognise
 from headrace.planner.traffic import Traffic
 from headrace.planner.workload import Workload, service_of
 
@@ -24,21 +25,31 @@ TYPICAL_TOKENS = (512.0, 256.0)
 def ingest(
     traffic: str, workload: Workload, *, folder: Path, only: Mapping[str, str] | None = None
 ) -> tuple[Traffic, ServiceModel]:
-    """Traffic of a file or a Prometheus URL under a workload.
+    """Traffic of a file, the router's ledger or a Prometheus URL under a workload.
 
     `folder` is where the workload file lies; `only` keeps rows whose column (model, tenant, …) has a value.
     """
     try:
-        return _ingest(traffic, workload, folder, only or {})
+        with tempfile.TemporaryDirectory(prefix="headrace-plan-") as scratch:
+            return _ingest(_source(traffic, workload, only or {}, Path(scratch)), workload, folder, only or {})
     except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
         line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise refuse(
-            "TRAFFIC", traffic, f"can't be read to its end ({line})", next_step="look for a broken line or quote"
+            "TRAFFIC",
+            public(traffic),
+            f"can't be read to its end ({line})",
+            next_step="look for a broken line or quote",
         ) from error
 
 
-def _ingest(traffic: str, workload: Workload, folder: Path, only: Mapping[str, str]) -> tuple[Traffic, ServiceModel]:
-    source = _prometheus(traffic) if "://" in traffic else recognise(Path(traffic))
+def _source(traffic: str, workload: Workload, only: Mapping[str, str], scratch: Path) -> Source:
+    from_ledger = ledger(traffic, workload.name, only, scratch)
+    if from_ledger is not None:
+        return from_ledger
+    return prometheus(traffic) if "://" in traffic else recognise(Path(traffic))
+
+
+def _ingest(source: Source, workload: Workload, folder: Path, only: Mapping[str, str]) -> tuple[Traffic, ServiceModel]:
     source = _filtered(source, only)
     if source.kind is Kind.REQUESTS:
         shape = requests.shape_of(source)
@@ -70,25 +81,3 @@ def _filtered(source: Source, only: Mapping[str, str]) -> Source:
             )
         frame = frame.filter(pl.col(source.columns[name]).cast(pl.String) == value)
     return replace(source, frame=frame)
-
-
-def _prometheus(url: str) -> Source:
-    """`http://host:9090/api/v1/query_range?query=…&start=…&end=…&step=10`: fetched once, summed over series."""
-    asked = parse_qs(urlsplit(url).query)
-    lacking = [name for name in ("query", "start", "end", "step") if name not in asked]
-    if lacking:
-        raise refuse(
-            "TRAFFIC",
-            url,
-            f"lacks {', '.join(lacking)} in its query",
-            next_step="give http://HOST/api/v1/query_range?query=…&start=…&end=…&step=10",
-        )
-    try:
-        answer = httpx.get(url, timeout=60.0)
-        answer.raise_for_status()
-        frame = prometheus_frame(answer.json())
-    except (httpx.HTTPError, ValueError, KeyError) as error:
-        raise refuse(
-            "TRAFFIC", url, f"didn't answer with a matrix ({error})", next_step="try the URL in a browser"
-        ) from error
-    return Source(path=Path("prometheus"), kind=Kind.PROMETHEUS, columns={}, frame=frame)

@@ -157,7 +157,9 @@ def traffic_of(source: Source, shape: Shape, service: ServiceModel, *, utilizati
     missing = silent_windows(counts)
     check_size(float(np.nan_to_num(total.cumsum(), nan=np.inf).max(initial=0.0)), "TRAFFIC")
     demand = repair(np.maximum(total.cumsum()[:bins], 0.0), missing)
-    notes = [] if searched else [f"over {MOST_ROWS_SEARCHED:,} rows: repeated rows were not searched"]
+    notes = list(source.notes)
+    if not searched:
+        notes.append(f"over {MOST_ROWS_SEARCHED:,} rows: repeated rows were not searched")
     quality = Quality(
         kind="requests",
         rows=shape.rows,

@@ -70,12 +70,13 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A file that was recognised. `columns` maps canonical names to those in the file."""
+    """A file that was recognised. `columns` maps canonical names to those in the file; `notes` go into the summary."""
 
     path: Path
     kind: Kind
     columns: Mapping[str, str]
     frame: pl.LazyFrame
+    notes: tuple[str, ...] = ()
 
 
 def scan(path: Path, option: str) -> pl.LazyFrame:

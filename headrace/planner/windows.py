@@ -185,17 +185,22 @@ def demand_traffic(source: Source) -> Traffic:
 def prometheus_traffic(source: Source) -> Traffic:
     """GPUs in use sampled by Prometheus; a hole of more than three steps is a gap."""
     frame = source.frame.collect()
-    start, gpus = frame["start_s"].to_numpy(), frame["gpus"].to_numpy()
+    kept = frame.filter(pl.col("gpus").is_finite() & (pl.col("gpus") >= 0))
+    if kept.is_empty():
+        raise refuse("TRAFFIC", str(source.path), "has no sample that is a number of GPUs", next_step="check the query")
+    start, gpus = kept["start_s"].to_numpy(), kept["gpus"].to_numpy()
     check_span(float(start[0]), float(start[-1]), "the time stamp", "TRAFFIC")
-    check_size(float(np.nan_to_num(gpus, posinf=0.0).max(initial=0.0)), "TRAFFIC")
-    demand = piecewise(start, np.nan_to_num(np.maximum(gpus, 0.0)))
+    check_size(float(gpus.max()), "TRAFFIC")
+    demand = piecewise(start, gpus)
     missing = _holes(
         start, demand, limit_s=max(3 * float(np.median(np.diff(start))) if len(start) > 1 else 0, WINDOW_S)
     )
     quality = Quality(
         kind="samples of Prometheus",
-        rows=len(start),
-        kept=len(start),
+        rows=len(frame),
+        kept=len(kept),
+        broken=int((~frame["gpus"].is_finite()).sum()),
+        negative=int((frame["gpus"] < 0).sum()),
         gap_windows=int(missing.sum()),
         windows=len(missing),
     )
