@@ -84,13 +84,14 @@ def check(
     click.echo(json.dumps([one.report() for one in results], indent=2) if as_json else check_output.text(results))
     if uses is not None and not as_json:
         click.echo(f"uses of waivers are recorded in {uses}")
+    version = importlib.metadata.version("headrace")
     for file, content in (
-        (sarif, lambda: check_output.sarif(results, importlib.metadata.version("headrace"))),
-        (junit, lambda: check_output.junit(results)),
-        (markdown, lambda: check_output.markdown(results)),
+        (sarif, check_output.sarif(results, version)),
+        (junit, check_output.junit(results)),
+        (markdown, check_output.markdown(results)),
     ):
         if file is not None:
-            file.write_text(content() + "\n", encoding="utf-8")
+            file.write_text(content + "\n", encoding="utf-8")
     if any(one.failure for one in results):
         sys.exit(EXIT_NOT_CHECKED)
     if any(one.open for one in results):

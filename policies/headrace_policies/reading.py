@@ -80,7 +80,7 @@ _CURRENT: list[Resource] = []
 
 
 def current(args: ResourceValidationArgs) -> Resource:
-    """The resource that is about to change, read once for all policies. The first of them (`remember`) reads it anew."""
+    """The resource that is about to change, read once for all policies: the first of them remembers it anew."""
     return _CURRENT[0] if _CURRENT and _CURRENT[0].urn == args.urn else single(args)
 
 
