@@ -7,10 +7,10 @@ room for changes none of them. Because concurrent requests hold their worst case
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
-from headrace.router.types import BUCKET_S, WINDOW_BUCKETS, Account, Window
+from headrace.router.types import BUCKET_S, WINDOW_BUCKETS, Account, Window, changed
 
 MINUTE_S: Final = 60.0
 # Seconds after which a caller who ran into a money budget may try again: nothing frees money but a settled request.
@@ -111,7 +111,7 @@ def reserve(
     after = dict(accounts)
     for scope in scopes:
         account = after.get(scope) or Account()
-        after[scope] = replace(
+        after[scope] = changed(
             account,
             reserved=account.reserved + money,
             parallel=account.parallel + 1,
@@ -136,7 +136,7 @@ def settle(
     after = dict(accounts)
     for scope in scopes:
         account = after.get(scope) or Account()
-        after[scope] = replace(
+        after[scope] = changed(
             account,
             spent=account.spent + cost,
             reserved=max(0, account.reserved - reserved),
@@ -148,7 +148,7 @@ def settle(
 
 def new_period(accounts: Mapping[str, Account]) -> dict[str, Account]:
     """A new month: what was spent is history, what is reserved still counts."""
-    return {scope: replace(account, spent=0) for scope, account in accounts.items()}
+    return {scope: changed(account, spent=0) for scope, account in accounts.items()}
 
 
 def crossed(before: int, after: int, limit: int, thresholds: tuple[float, ...]) -> tuple[float, ...]:

@@ -80,9 +80,13 @@ def decide(request: RequestFacts, state: State, policy: RouterConfig) -> Decisio
             removed.append((name, ground))
         else:
             (floors if config.dedicated else overflow).append(_Candidate(name=name, config=config, view=view))
-    short = _shortfall(request, workload, floors + overflow, state, policy, removed)
+    affordable = floors + overflow
+    short = _shortfall(request, workload, affordable, state, policy, removed)
     if short is not None:
         return _over_limit(short, removed)
+    if len(affordable) < len(floors) + len(overflow):
+        floors = [candidate for candidate in floors if candidate in affordable]
+        overflow = [candidate for candidate in overflow if candidate in affordable]
     if request.workload_class is WorkloadClass.BATCH:
         return _batch(request, workload, floors, overflow, state, policy, removed)
     return _interactive(request, workload, floors, overflow, state, policy, removed)
@@ -135,26 +139,34 @@ def _shortfall(
     removed: list[tuple[str, Ground]],
 ) -> budget.Shortfall | None:
     """Drops the candidates whose worst case the budget has no room for; the shortfall where that was the last one."""
-    first: budget.Shortfall | None = None
-    fits = 0
-    for candidate in list(candidates):
-        limit_s = capacity.time_limit_s(candidate.config, request)
-        short = budget.shortfall(
+    tokens = capacity.reserved_tokens(request, workload.context_tokens)
+    money = {
+        candidate.name: capacity.worst_cost(candidate.config, capacity.time_limit_s(candidate.config, request))
+        for candidate in candidates
+    }
+
+    def lacks(amount: int) -> budget.Shortfall | None:
+        return budget.shortfall(
             state.accounts,
             state.leases,
             policy.totals,
             request.scopes,
             now=state.now,
-            money=capacity.worst_cost(candidate.config, limit_s),
-            tokens=capacity.reserved_tokens(request, workload.context_tokens),
+            money=amount,
+            tokens=tokens,
         )
-        if short is None:
-            fits += 1
-            continue
-        first = first or short
-        removed.append((candidate.name, Ground.BUDGET))
-        candidates.remove(candidate)
-    return first if not fits else None
+
+    # Only the money differs: where the dearest fits, all do, and that is nearly every request.
+    if not candidates or lacks(max(money.values())) is None:
+        return None
+    first: budget.Shortfall | None = None
+    for candidate in list(candidates):
+        short = lacks(money[candidate.name])
+        if short is not None:
+            first = first or short
+            removed.append((candidate.name, Ground.BUDGET))
+            candidates.remove(candidate)
+    return None if candidates else first
 
 
 def _over_limit(short: budget.Shortfall, removed: list[tuple[str, Ground]]) -> Refusal:

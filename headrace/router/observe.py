@@ -10,7 +10,6 @@ Invariants (tests/unit/router/test_properties.py):
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import assert_never
 
 from headrace.router import budget, capacity
@@ -26,7 +25,7 @@ from headrace.router.events import (
     Scraped,
     Tick,
 )
-from headrace.router.types import Account, Circuit, Phase, PoolView, State, Window
+from headrace.router.types import Account, Circuit, Phase, PoolView, State, Window, changed
 
 # Weight of a new observation in the running means: about the last twenty requests count.
 _WEIGHT = 0.1
@@ -58,7 +57,7 @@ def reconfigured(state: State, policy: RouterConfig) -> State:
     fresh = initial(policy, now=state.now, period=state.period, leases={}, accounts={})
     pools = {**state.pools, **{name: state.pools.get(name, view) for name, view in fresh.pools.items()}}
     leases = {name: min(state.leases[name], total) for name, total in policy.totals.items() if name in state.leases}
-    return replace(state, pools=pools, leases=leases)
+    return changed(state, pools=pools, leases=leases)
 
 
 def observe(state: State, event: Event, policy: RouterConfig) -> State:
@@ -74,24 +73,24 @@ def observe(state: State, event: Event, policy: RouterConfig) -> State:
             )
             view = _move(state.pools[name], policy.pools.get(name), now, 1)
             if view.circuit is not Circuit.CLOSED:
-                view = replace(view, circuit=Circuit.HALF_OPEN, probing=True)
-            return _with_pool(replace(state, now=now, accounts=accounts), name, view, policy)
+                view = changed(view, circuit=Circuit.HALF_OPEN, probing=True)
+            return _with_pool(changed(state, now=now, accounts=accounts), name, view, policy)
         case FirstByte():
-            return _first_byte(replace(state, now=now), event, policy)
+            return _first_byte(changed(state, now=now), event, policy)
         case Finished():
             return _finished(state, event, now, policy)
         case Queued():
             view = state.pools[event.pool]
             if event.batch:
-                view = replace(view, waiting_batch=max(0, view.waiting_batch + event.change))
+                view = changed(view, waiting_batch=max(0, view.waiting_batch + event.change))
             else:
-                view = replace(view, waiting=max(0, view.waiting + event.change))
-            return _with_pool(replace(state, now=now), event.pool, view, policy)
+                view = changed(view, waiting=max(0, view.waiting + event.change))
+            return _with_pool(changed(state, now=now), event.pool, view, policy)
         case Scraped():
-            view = replace(state.pools[event.pool], queue=event.queue, kv_use=event.kv_use, scraped_at=now)
-            return _with_pool(replace(state, now=now), event.pool, view, policy)
+            view = changed(state.pools[event.pool], queue=event.queue, kv_use=event.kv_use, scraped_at=now)
+            return _with_pool(changed(state, now=now), event.pool, view, policy)
         case LeaseChanged():
-            after = replace(state, now=now, leases={**state.leases, **event.leases})
+            after = changed(state, now=now, leases={**state.leases, **event.leases})
             return _all_pools(after, policy)
         case _:
             assert_never(event)
@@ -99,7 +98,7 @@ def observe(state: State, event: Event, policy: RouterConfig) -> State:
 
 def advance(state: State, now: float) -> State:
     """The same state at a later time, for a decision; what time itself changes is folded in by `Tick`."""
-    return state if now <= state.now else replace(state, now=now)
+    return state if now <= state.now else changed(state, now=now)
 
 
 def cost_share(state: State, pool: str, now: float, policy: RouterConfig) -> float:
@@ -124,7 +123,7 @@ def _move(view: PoolView, config: PoolConfig | None, now: float, change: int) ->
     """One request more or less in flight: cost so far is booked, instances wake or fall idle."""
     after = max(0, view.in_flight + change)
     if config is None:  # a pool that a reload took away finishes what it has
-        return replace(view, in_flight=after)
+        return changed(view, in_flight=after)
     elapsed = max(0.0, now - view.cost_at)
     idle = tuple(end for end in view.idle if end > now)
     if not config.dedicated:
@@ -133,7 +132,7 @@ def _move(view: PoolView, config: PoolConfig | None, now: float, change: int) ->
             idle = idle[: max(0, len(idle) - difference)]
         elif difference < 0:
             idle = (*idle, *(now + config.idle_timeout_s,) * -difference)
-    return replace(
+    return changed(
         view,
         in_flight=after,
         idle=idle,
@@ -147,7 +146,7 @@ def _with_pool(state: State, name: str, view: PoolView, policy: RouterConfig) ->
     config = policy.pools.get(name)
     if config is not None and config.dedicated:
         view = _phase(name, config, view, state, policy)
-    return replace(state, pools={**state.pools, name: view})
+    return changed(state, pools={**state.pools, name: view})
 
 
 def _all_pools(state: State, policy: RouterConfig) -> State:
@@ -169,25 +168,25 @@ def _phase(name: str, config: PoolConfig, view: PoolView, state: State, policy: 
         calm = queue == 0 and kv <= spill.stop_at and now - view.saturated_since >= spill.minimum_stay_s
         known = capacity.fresh(view, now, spill.signal_max_age_s)
         if calm or not known:
-            view = replace(view, saturated=False)
+            view = changed(view, saturated=False)
     elif queue > 0 or kv >= spill.start_at:
-        view = replace(view, saturated=True, saturated_since=now)
+        view = changed(view, saturated=True, saturated_since=now)
     if view.phase is Phase.STEADY and pressure >= spill.start_at:
-        return replace(view, phase=Phase.SPILLING, phase_since=now)
+        return changed(view, phase=Phase.SPILLING, phase_since=now)
     if (
         view.phase is Phase.SPILLING
         and pressure <= spill.stop_at
         and not view.waiting
         and now - view.phase_since >= spill.minimum_stay_s
     ):
-        return replace(view, phase=Phase.STEADY, phase_since=now)
+        return changed(view, phase=Phase.STEADY, phase_since=now)
     return view
 
 
 def _tick(state: State, event: Tick, now: float, policy: RouterConfig) -> State:
-    after = replace(state, now=now)
+    after = changed(state, now=now)
     if event.period is not None and event.period > state.period:  # a month never comes back, whatever the clock says
-        after = replace(after, period=event.period, accounts=budget.new_period(state.accounts))
+        after = changed(after, period=event.period, accounts=budget.new_period(state.accounts))
     pools = dict(after.pools)
     for name, view in pools.items():
         config = policy.pools.get(name)
@@ -196,8 +195,8 @@ def _tick(state: State, event: Tick, now: float, policy: RouterConfig) -> State:
         least = view.min_instances
         if event.min_instances is not None:
             least = event.min_instances.get(name, config.min_instances)
-        pools[name] = replace(_move(view, config, now, 0), min_instances=least)
-    return _all_pools(replace(after, pools=pools), policy)
+        pools[name] = changed(_move(view, config, now, 0), min_instances=least)
+    return _all_pools(changed(after, pools=pools), policy)
 
 
 def _first_byte(state: State, event: FirstByte, policy: RouterConfig) -> State:
@@ -205,9 +204,9 @@ def _first_byte(state: State, event: FirstByte, policy: RouterConfig) -> State:
     if event.cold:
         started = max(0.0, event.seconds - view.first_token_s)
         known = view.cold_start_s or started
-        view = replace(view, cold_start_s=known + (started - known) * 3 * _WEIGHT)
+        view = changed(view, cold_start_s=known + (started - known) * 3 * _WEIGHT)
     else:
-        view = replace(view, first_token_s=view.first_token_s + (event.seconds - view.first_token_s) * _WEIGHT)
+        view = changed(view, first_token_s=view.first_token_s + (event.seconds - view.first_token_s) * _WEIGHT)
     return _with_pool(state, event.pool, view, policy)
 
 
@@ -216,7 +215,7 @@ def _finished(state: State, event: Finished, now: float, policy: RouterConfig) -
     view = _move(state.pools[name], policy.pools.get(name), now, -1)
     if event.outcome is Outcome.OK:
         seconds = max(0.0, now - event.admitted_at)
-        view = replace(view, service_s=view.service_s + (seconds - view.service_s) * _WEIGHT)
+        view = changed(view, service_s=view.service_s + (seconds - view.service_s) * _WEIGHT)
     view = _health(view, event, now, policy)
     accounts = budget.settle(
         state.accounts,
@@ -228,13 +227,13 @@ def _finished(state: State, event: Finished, now: float, policy: RouterConfig) -
         reserved_tokens=event.route.tokens,
         tokens=event.tokens,
     )
-    return _with_pool(replace(state, now=now, accounts=accounts), name, view, policy)
+    return _with_pool(changed(state, now=now, accounts=accounts), name, view, policy)
 
 
 def _health(view: PoolView, event: Finished, now: float, policy: RouterConfig) -> PoolView:
     """Breaker: failures in a row, or their share in the last minute. 429 leaves the pool alone without opening it."""
     if event.outcome in (Outcome.CANCELLED, Outcome.CALLER_FAULT):
-        return replace(view, probing=False)  # says nothing about the pool
+        return changed(view, probing=False)  # says nothing about the pool
     rules = policy.breaker
     if event.outcome is Outcome.PUSHED_BACK:
         row = view.pushbacks_in_a_row + 1
@@ -242,13 +241,13 @@ def _health(view: PoolView, event: Finished, now: float, policy: RouterConfig) -
         until = now + min(pause, _LONGEST_PUSHBACK_S)
         # A probe that gets 429 met a living pool: the circuit closes, the pause holds.
         circuit = Circuit.CLOSED if view.probing else view.circuit
-        return replace(
+        return changed(
             view, circuit=circuit, probing=False, pushbacks_in_a_row=row, pushed_back_until=until, failures_in_a_row=0
         )
     results = budget.add(view.results, now, 1)
     if event.outcome is Outcome.OK:
         healed = view.circuit is not Circuit.CLOSED and view.probing
-        return replace(
+        return changed(
             view,
             circuit=Circuit.CLOSED if healed else view.circuit,
             opened=0 if healed else view.opened,
@@ -262,11 +261,11 @@ def _health(view: PoolView, event: Finished, now: float, policy: RouterConfig) -
     row = view.failures_in_a_row + 1
     total = budget.count(results, now)
     often = total >= rules.minimum_sample and budget.count(failures, now) >= rules.failure_share * total
-    view = replace(view, results=results, failures=failures, failures_in_a_row=row)
+    view = changed(view, results=results, failures=failures, failures_in_a_row=row)
     if view.circuit is Circuit.OPEN and not view.probing:
         return view
     if view.probing or row >= rules.failures_in_a_row or often:
         opened = view.opened + 1
         pause = min(_LONGEST_OPEN_S, rules.open_s * 2 ** min(opened - 1, 10))
-        return replace(view, circuit=Circuit.OPEN, opened=opened, open_until=now + pause, probing=False)
+        return changed(view, circuit=Circuit.OPEN, opened=opened, open_until=now + pause, probing=False)
     return view

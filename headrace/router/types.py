@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from headrace.settings.releases import WorkloadClass
 
 NANO: Final = 1_000_000_000
 WINDOW_BUCKETS: Final = 12
 BUCKET_S: Final = 5.0
+Record = TypeVar("Record")
 
 
 class Phase(StrEnum):
@@ -127,7 +128,22 @@ class Window:
     counts: tuple[int, ...] = (0,) * (WINDOW_BUCKETS + 1)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+def changed(record: Record, **changes: Any) -> Record:
+    """`dataclasses.replace` for the records that change with every request, at a tenth of its cost.
+
+    For records without slots and without `__post_init__`. A name that the record doesn't have is a TypeError.
+    """
+    made = object.__new__(type(record))
+    values = made.__dict__
+    values.update(record.__dict__)
+    known = len(values)
+    values.update(changes)
+    if len(values) != known:
+        raise TypeError(f"{type(record).__name__} has none of {sorted(changes.keys() - record.__dict__.keys())}")
+    return made
+
+
+@dataclass(frozen=True, kw_only=True)
 class Account:
     """What a scope has used: money in nano-dollars of the current month, requests and tokens of the last minute."""
 
@@ -138,7 +154,7 @@ class Account:
     tokens: Window = Window()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class PoolView:
     """A pool as this replica knows it. In-flight work is exact; `queue` and `kv_use` are as old as `scraped_at`."""
 
@@ -171,7 +187,7 @@ class PoolView:
     cost_at: float = 0.0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class State:
     """Everything that changes. `leases` holds this replica's share of each limit; a limit without a share is zero."""
 

@@ -162,7 +162,8 @@ def write_files(folder: Path, **over: Any) -> None:
 
 
 def floor_at(port: int, **over: Any) -> dict[str, Any]:
-    return pool(url=f"http://127.0.0.1:{port}/v1", metricsUrl=f"http://127.0.0.1:{port}/metrics", **over)
+    at = {"url": f"http://127.0.0.1:{port}/v1", "metricsUrl": f"http://127.0.0.1:{port}/metrics"}
+    return pool(**{**at, **over})
 
 
 def burst_at(port: int, **over: Any) -> dict[str, Any]:

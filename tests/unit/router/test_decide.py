@@ -254,6 +254,21 @@ def test_a_budget_has_room_for_the_worst_case_or_the_request_is_refused() -> Non
     assert isinstance(decide(request(), current, policy), Route), "the first settled for less than its worst case"
 
 
+def test_a_pool_that_the_budget_has_no_room_for_is_not_taken_though_another_fits() -> None:
+    policy = config(
+        tenants={"search": {"limits": {}, "projects": {"assistant": {"budgetNanoUsd": 25_000_000}}}},
+        pools={
+            "floor": pool(instances=1, slotsPerInstance=4, nanoUsdPerInstanceSecond=200_000, expectedServiceS=600),
+            "burst": overflow(minInstances=1),
+        },
+    )
+    current, routes = fill(state(policy), policy, 4)
+    assert {route.pool for route in routes} == {"floor"}, "4 x 60 s x 0.00005 $ = 0.012 $"
+    decision = decide(request(), current, policy)
+    assert isinstance(decision, Wait), "0.036 $ of the burst do not fit in the rest, 0.003 $ of the floor do"
+    assert grounds(decision)["burst"] is Ground.BUDGET
+
+
 def test_canary_shares_are_sticky_and_exact() -> None:
     policy = config(
         workloads={
