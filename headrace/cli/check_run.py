@@ -29,7 +29,7 @@ from headrace_sandbox import (
     supervise,
 )
 from headrace_sandbox.service import SandboxContext
-from headrace_sandbox.stack import Stack
+from headrace_sandbox.stack import Stack, StackError
 
 PACK: Final = "policies"
 _REPORT: Final = "HEADRACE_POLICY_REPORT"
@@ -192,6 +192,14 @@ def against_live(bench: Bench, subject: Subject) -> Checked:
     report = _report_file(bench, subject)
     source = stack_config.source(subject.stack.project, subject.stack.name)
     stack = _with(subject.stack, {_REPORT: str(report), _SETTINGS: str(source)})
+    if not _deployed(stack):
+        raise refuse(
+            "--against live",
+            stack.name,
+            "nothing of this stack is deployed here",
+            reason="an empty state would pass every policy",
+            next_step="deploy it first, or leave out --against live",
+        )
     done = subprocess.run(  # noqa: S603 - our own argv
         [str(bench.found.path), "policy", "analyze", "--policy-pack", str(bench.root / PACK), "--stack", stack.name],
         cwd=stack.project,
@@ -206,6 +214,13 @@ def against_live(bench: Bench, subject: Subject) -> Checked:
     if done.returncode != 0 and not result.open:
         result.failure = (done.stderr or done.stdout).strip()[-2000:]
     return result
+
+
+def _deployed(stack: Stack) -> bool:
+    try:
+        return any(resource.get("custom") for resource in stack.resources())
+    except StackError:  # the backend doesn't know the stack
+        return False
 
 
 def _quiet(_: str) -> None:

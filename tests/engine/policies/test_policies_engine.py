@@ -1,4 +1,4 @@
-"""The pack through the real engine: what blocks, what names an unknown value, what skipping the preview doesn't skip."""
+"""The pack through the real engine: what blocks, what names an unknown value, what no skipped preview skips."""
 
 from __future__ import annotations
 
