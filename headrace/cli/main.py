@@ -25,6 +25,7 @@ _MACHINE: Final[dict[int, tuple[str, str]]] = {
 
 # command name -> (module, attribute, one-line help). Importing all of them would cost seconds (polars, pulumi, modal).
 COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
+    "audit": ("headrace.cli.audit", "audit", "Verify journals of the router."),
     "check": ("headrace.cli.check", "check", "Run the policy pack on a stack, a settings file or a program."),
     "down": ("headrace.cli.stack", "down", "Destroy the sandbox stack and stop everything it started."),
     "engine": ("headrace.cli.engine", "engine", "Find or build the Pulumi engine."),

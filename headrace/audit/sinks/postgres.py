@@ -99,3 +99,21 @@ class PostgresSink:
     async def close(self) -> None:
         if self._connection is not None:
             self._connection.terminate()
+
+
+async def read(dsn: str, writer: str) -> list[Link]:
+    """The chain of a writer as the database holds it."""
+    try:
+        connection = await asyncpg.connect(dsn, timeout=_TIMEOUT_S)
+    except (*_UNREACHABLE, asyncpg.PostgresError) as error:
+        raise SinkUnavailable(type(error).__name__) from error
+    try:
+        found = await connection.fetch(
+            "SELECT sequence, previous, hash, record FROM headrace.entries WHERE writer = $1 ORDER BY sequence", writer
+        )
+    finally:
+        await connection.close()
+    return [
+        Link(writer=writer, sequence=row["sequence"], previous=row["previous"], record=row["record"], hash=row["hash"])
+        for row in found
+    ]
