@@ -32,7 +32,7 @@ def status(stack_name: str, *, as_json: bool) -> None:
     """Workers, queue, GPUs placed, and drift against the stack, of every endpoint. Exit code 1 where one can't be read.
 
     Credentials come from the environment (RUNPOD_API_KEY, MODAL_TOKEN_ID, MODAL_TOKEN_SECRET); a running sandbox is
-    used where there is one. """
+    used where there is one."""
     resources = _resources(stack_name)
     from headrace_components.provider.vendors import Vendors
     from headrace_components.serverless_status import statuses

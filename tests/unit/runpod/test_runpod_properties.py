@@ -78,7 +78,7 @@ def endpoints(draw: st.DrawFn, kind: str | None = None) -> dict[str, Any]:
 
 
 @given(endpoints())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_every_endpoint_of_the_vendors_rules_passes_check(inputs: dict[str, Any]) -> None:
     assert list(validate(KIND.fields, inputs)) == []
     assert list(KIND.rules(inputs)) == []
@@ -95,7 +95,7 @@ def test_every_request_fits_the_vendors_published_schema(inputs: dict[str, Any])
 
 
 @given(endpoints(), st.randoms(use_true_random=False))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_the_order_of_sets_is_no_difference(inputs: dict[str, Any], random: Any) -> None:
     shuffled = copy.deepcopy(inputs)
     for holder, name in (
@@ -114,7 +114,7 @@ def test_the_order_of_sets_is_no_difference(inputs: dict[str, Any], random: Any)
 
 
 @given(st.sampled_from(["QUEUE", "LOAD_BALANCER"]).flatmap(lambda kind: st.tuples(endpoints(kind), endpoints(kind))))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_an_update_leads_from_any_endpoint_to_any_other_and_touches_only_what_differs(
     pair: tuple[dict[str, Any], dict[str, Any]],
 ) -> None:
@@ -133,7 +133,7 @@ def test_an_update_leads_from_any_endpoint_to_any_other_and_touches_only_what_di
 
 
 @given(st.tuples(endpoints("QUEUE"), endpoints("QUEUE")))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_every_patch_fits_the_vendors_published_schema(pair: tuple[dict[str, Any], dict[str, Any]]) -> None:
     schemas = Schemas.load()
     if schemas is None:
@@ -145,7 +145,7 @@ def test_every_patch_fits_the_vendors_published_schema(pair: tuple[dict[str, Any
 
 
 @given(endpoints(), st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_an_unknown_input_is_trusted_by_check_and_shown_by_diff(inputs: dict[str, Any], data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(sorted(set(inputs) - {"name"})))
     unknown = {**inputs, name: UNKNOWN}
@@ -155,14 +155,14 @@ def test_an_unknown_input_is_trusted_by_check_and_shown_by_diff(inputs: dict[str
 
 
 @given(endpoints())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_values_survive_the_wire_with_secrets_and_unknowns(inputs: dict[str, Any]) -> None:
     props = {**inputs, "env": Secret({"A": UNKNOWN, "B": "b"}), "later": UNKNOWN}
     assert decode(encode(props)) == props
 
 
 @given(st.integers(10, 4096), st.integers(10, 4096))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_a_volume_is_never_shrunk(before: int, after: int) -> None:
     place = {"name": "v", "dataCenter": "EU-RO-1"}
     failures = list(NetworkVolume().check_change({**place, "size": before}, {**place, "size": after}))
