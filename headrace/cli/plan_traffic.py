@@ -17,6 +17,7 @@ from headrace.cli.plan_options import (
     print_table,
     usd,
 )
+from headrace.errors import refuse
 from headrace.planner.answer import Answer, answer, outcome_sentence
 from headrace.planner.document import document, sizing
 from headrace.planner.forecast import forecast
@@ -50,6 +51,14 @@ def traffic(
         only=parse_only(only),
         demand_factor=check_factor(demand_factor),
     )
+    if stack is not None and found.plan.shortage is not None:
+        raise refuse(
+            "--write",
+            str(stack),
+            "stays as it is",
+            reason=found.plan.shortage,
+            next_step="raise maximumGpus of dedicated or serverless in the workload file",
+        )
     changes = write(stack, found.workload.name, sizing(found)) if stack is not None else []
     if as_json:
         result = document(found)

@@ -20,6 +20,7 @@ from headrace.planner.coupled import (
     Limits,
     Outcome,
     Reservation,
+    Unanswered,
     solve,
 )
 from headrace.planner.ingest import ingest
@@ -112,6 +113,7 @@ def constraints_of(workload: Workload, book: PriceBook, rows: tuple[Price, ...])
         cold_start_worth_usd=workload.cold_start_penalty_usd,
         operations_usd_per_month=workload.operations_usd_per_month,
         batch_replica_hours_per_day=workload.batch.gpu_hours_per_day / gpus,
+        gpus_per_replica=gpus,
     )
 
 
@@ -275,6 +277,8 @@ def outcome_sentence(outcome: Outcome) -> str:
     """What the program found, never calling an unproven plan the best."""
     if isinstance(outcome, Infeasible):
         return f"No plan meets all limits: {outcome.clash}."
+    if isinstance(outcome, Unanswered):
+        return f"No plan under the limits was found within {outcome.seconds:g} s; that there is none is not proven."
     held = [f"{count} x {name} reserved" for name, count in outcome.mix.reserved.items() if count]
     held += [
         f"{rows.min()} to {rows.max()} x {name} by the hour" for name, rows in outcome.mix.rented.items() if rows.max()

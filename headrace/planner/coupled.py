@@ -90,7 +90,14 @@ class Infeasible:
     clash: str
 
 
-Outcome = Proven | Feasible | Infeasible
+@dataclass(frozen=True, kw_only=True)
+class Unanswered:
+    """The time was over before a plan was found; that there is none is not proven."""
+
+    seconds: float
+
+
+Outcome = Proven | Feasible | Infeasible | Unanswered
 
 
 def solve(
@@ -216,7 +223,7 @@ class _Program:
         if status == highspy.HighsModelStatus.kInfeasible:
             return Infeasible(clash="the solver found the limits contradictory")
         if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
-            return Infeasible(clash=f"no plan was found within {time_limit_s:g} seconds")
+            return Unanswered(seconds=time_limit_s)
         values = np.array(self.solver.getSolution().col_value)
         mix = Mix(
             reserved={

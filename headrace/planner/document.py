@@ -6,7 +6,7 @@ import math
 
 from headrace.planner.answer import Answer, outcome_sentence
 from headrace.planner.commitment import CommitmentAdvice
-from headrace.planner.coupled import Feasible, Infeasible, Outcome
+from headrace.planner.coupled import Feasible, Infeasible, Outcome, Unanswered
 from headrace.planner.planning import Candidate, Plan, Sensitivity
 from headrace.planner.slo import Attainment, SloResult
 from headrace.planner.stack_config import Sizing
@@ -122,6 +122,7 @@ def _plan(plan: Plan, gpus: int) -> dict[str, object]:
         "serverlessPeak": plan.serverless_peak,
         "minInstances": [int(count) for count in plan.warm.minimum],
         "nextHour": plan.next_hour,
+        "shortage": plan.shortage,
         "evaluatedHours": plan.evaluated_hours,
     }
 
@@ -208,6 +209,8 @@ def _coupled(outcome: Outcome | None) -> dict[str, object] | None:
         return None
     if isinstance(outcome, Infeasible):
         return {"status": "infeasible", "sentence": outcome_sentence(outcome)}
+    if isinstance(outcome, Unanswered):
+        return {"status": "unanswered", "sentence": outcome_sentence(outcome)}
     return {
         "status": "feasible" if isinstance(outcome, Feasible) else "proven",
         "sentence": outcome_sentence(outcome),

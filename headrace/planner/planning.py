@@ -9,6 +9,7 @@ import numpy as np
 
 from headrace.planner.arrays import BINS_PER_HOUR, DAY_HOURS, HOUR_S, WEEK_HOURS, Floats, Ints
 from headrace.planner.bounds import Bounds, bounds
+from headrace.planner.caps import forced, hour_peaks, least_held, shortage
 from headrace.planner.levels import Demand, best_constant, cost_per_hour, level_tables
 from headrace.planner.mixing import adaptive
 from headrace.planner.policies import BASELINES, hourly_costs
@@ -46,6 +47,7 @@ class Constraints:
     cold_start_worth_usd: float = 0.0
     operations_usd_per_month: float = 0.0
     batch_replica_hours_per_day: float = 0.0
+    gpus_per_replica: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +78,8 @@ class Sensitivity:
 class Plan:
     """The answer. `schedule` has one entry per slot: 1 (constant), 24 (hour of the day) or 168 (hour of the week, UTC).
 
-    Costs are US dollars per month of 730 hours over the evaluated hours.
+    Costs are US dollars per month of 730 hours over the evaluated hours. `shortage` says why the caps on both pools
+    leave part of the peak waiting; None where they don't.
     """
 
     policy: str
@@ -99,6 +102,7 @@ class Plan:
     level_shares: Floats
     batch_free_share: float | None
     next_hour: int
+    shortage: str | None
     assumptions: tuple[Assumption, ...] = field(default_factory=tuple)
 
     @property
@@ -114,8 +118,10 @@ def make_plan(demand: Demand, tariff: Tariff, limits: Constraints, assumptions: 
     serverless = tables.serverless_usd(tariff)
     costs = hourly_costs(demand, tariff, history_hours=max(train, 1), tables=tables)
     evaluation = _Evaluation(serverless=serverless[train:], tariff=tariff, limits=limits)
-    walked = _walk(demand, tariff, limits, serverless, train)
+    peaks = hour_peaks(demand)
+    walked, least = _walk(demand, tariff, limits, serverless, peaks, train)
     reactive = adaptive(costs)
+    reactive[train:] = _within(np.maximum(reactive[train:], least), limits)
     decisions = {**walked, "reactive": reactive[train:-1]}
     baselines = {name: evaluation.monthly(rule(costs)[train:-1]) for name, rule in BASELINES.items()}
     limit = bounds(_from_hour(demand, train), serverless[train:], tariff)
@@ -131,9 +137,10 @@ def make_plan(demand: Demand, tariff: Tariff, limits: Constraints, assumptions: 
         for name, held in decisions.items()
     )
     policy = _simplest_of_the_cheapest(candidates)
-    schedule = _final_schedule(policy, demand, tariff, limits, serverless)
+    schedule = _final_schedule(policy, demand, tariff, limits, serverless, peaks)
     held = expand(schedule, demand)
     peak = int(demand.need.max())
+    lacking = shortage(peak, limits.dedicated_cap, limits.serverless_cap, limits.gpus_per_replica)
     overflow_peak = _overflow_peak(demand, held)
     shares = np.asarray(serverless.sum(0) / (tariff.serverless_usd_second * HOUR_S * demand.hours))
     plan_month = evaluation.monthly(decisions[policy])
@@ -152,12 +159,13 @@ def make_plan(demand: Demand, tariff: Tariff, limits: Constraints, assumptions: 
         warm=warm_plan(demand, tables, tariff, held, worth_usd=limits.cold_start_worth_usd),
         verdict=decide(
             hybrid_usd=plan_month,
-            serverless_usd=baselines["serverless-only"],
-            dedicated_usd=_dedicated_only(evaluation, peak),
+            serverless_usd=_allowed(baselines["serverless-only"], peak, limits.serverless_cap),
+            dedicated_usd=_allowed(_dedicated_only(evaluation, peak), peak, limits.dedicated_cap),
             dedicated_gpus=float(decisions[policy].mean()),
             overflow=overflow_peak > 0,
             operations_usd=limits.operations_usd_per_month,
             break_even=tariff.break_even,
+            shortage=lacking,
         ),
         tariff=tariff,
         demand=demand,
@@ -166,6 +174,7 @@ def make_plan(demand: Demand, tariff: Tariff, limits: Constraints, assumptions: 
         level_shares=shares,
         batch_free_share=_batch_share(demand, held, limits),
         next_hour=int(reactive[-1]),
+        shortage=lacking,
         assumptions=assumptions,
     )
 
@@ -201,10 +210,21 @@ def _from_hour(demand: Demand, hour: int) -> Demand:
     return Demand(origin_s=demand.origin_s + hour * HOUR_S, gpus=demand.gpus[hour * BINS_PER_HOUR :])
 
 
-def _walk(demand: Demand, tariff: Tariff, limits: Constraints, serverless: Floats, train: int) -> dict[str, Ints]:
-    """Static and scheduled policies, re-planned at each midnight of the walk from the hours before it."""
+def _allowed(usd: float, peak: int, cap: int | None) -> float:
+    """What one pool alone costs; infinite where its cap doesn't let it serve the peak."""
+    return usd if cap is None or peak <= cap else float("inf")
+
+
+def _walk(
+    demand: Demand, tariff: Tariff, limits: Constraints, serverless: Floats, peaks: Ints, train: int
+) -> tuple[dict[str, Ints], Ints]:
+    """Static and scheduled policies, re-planned at each midnight of the walk from the hours before it.
+
+    The second answer is what the serverless cap asks every policy to hold, for the walked hours and the one after them.
+    """
     hours = np.arange(train, demand.hours)
     static, daily, weekly = (np.zeros(len(hours), dtype=np.int64) for _ in range(3))
+    least = np.zeros(len(hours) + 1, dtype=np.int64)
     for start in range(train, demand.hours, DAY_HOURS):
         known = serverless[max(0, start - 4 * WEEK_HOURS) : start]
         past = known[-WEEK_HOURS:]
@@ -212,26 +232,49 @@ def _walk(demand: Demand, tariff: Tariff, limits: Constraints, serverless: Float
         moment = demand.origin_s // HOUR_S + start
         if not len(past):
             continue
-        static[window] = _capped(best_constant(past, tariff), limits)
+        static[window] = _constant(past, peaks[:start], tariff, limits)
         for target, period, rows in ((daily, DAY_HOURS, past), (weekly, WEEK_HOURS, known)):
-            plan = _slots(rows, tariff, limits, period=period, end_hour=moment)
+            plan = _slots(rows, peaks[:start], tariff, limits, period=period, end_hour=moment)
             slots = _slot_numbers(moment, period, len(target[window]))
             target[window] = plan[slots]
+        by_day = _least(peaks[:start], limits, period=DAY_HOURS, end_hour=moment)
+        after = slice(window.start, window.stop + 1)  # the hour after the last one: overwritten by the next midnight
+        least[after] = by_day[_slot_numbers(moment, DAY_HOURS, len(least[after]))]
     chosen = {"serverless-only": np.zeros(len(hours), dtype=np.int64), "static": static, "daily schedule": daily}
+    if not _constant_allowed(0, peaks, limits):
+        del chosen["serverless-only"]
     if train >= WEEK_HOURS:
         chosen["weekly schedule"] = weekly
-    return chosen
+    return chosen, least
 
 
-def _slots(rows: Floats, tariff: Tariff, limits: Constraints, *, period: int, end_hour: int) -> Ints:
-    """Best cyclic schedule for the mean past; `rows` end at clock hour `end_hour`."""
+def _constant_allowed(held: int, peaks: Ints, limits: Constraints) -> bool:
+    """Whether the serverless cap leaves a constant a choice, or the dedicated cap leaves no other."""
+    least = int(least_held(peaks, limits.serverless_cap, period=1)[0])
+    return held >= int(_within(np.array([least]), limits)[0])
+
+
+def _constant(rows: Floats, peaks: Ints, tariff: Tariff, limits: Constraints) -> int:
+    """The best constant within the caps."""
+    least = min(int(least_held(peaks, limits.serverless_cap, period=1)[0]), rows.shape[1])
+    return int(_within(np.array([least + best_constant(rows[:, least:], tariff)]), limits)[0])
+
+
+def _least(peaks: Ints, limits: Constraints, *, period: int, end_hour: int) -> Ints:
+    """What the serverless cap asks each slot to hold; `peaks` end at clock hour `end_hour`."""
+    first = int(_slot_numbers(end_hour - len(peaks), period, 1)[0])
+    return least_held(peaks, limits.serverless_cap, period=period, first_slot=first)
+
+
+def _slots(rows: Floats, peaks: Ints, tariff: Tariff, limits: Constraints, *, period: int, end_hour: int) -> Ints:
+    """Best cyclic schedule for the mean past within the caps; `rows` and `peaks` end at clock hour `end_hour`."""
     first = int(_slot_numbers(end_hour - len(rows), period, 1)[0])
     table = slot_costs(rows, period=period, first_slot=first)
     missing = np.bincount((np.arange(len(rows)) + first) % period, minlength=period) == 0
     if missing.any():  # a slot that was never seen costs what the mean slot costs
         table[missing] = rows.mean(0)
-    schedule = best_schedule(table, tariff, lead_time_s=limits.lead_time_s, cyclic=True)
-    return np.minimum(schedule, limits.dedicated_cap) if limits.dedicated_cap is not None else schedule
+    table = forced(table, _least(peaks, limits, period=period, end_hour=end_hour), tariff.dedicated_usd_hour)
+    return _within(best_schedule(table, tariff, lead_time_s=limits.lead_time_s, cyclic=True), limits)
 
 
 def _slot_numbers(clock_hour: int, period: int, count: int) -> Ints:
@@ -239,20 +282,22 @@ def _slot_numbers(clock_hour: int, period: int, count: int) -> Ints:
     return np.asarray((clock_hour + shift + np.arange(count)) % period, dtype=np.int64)
 
 
-def _capped(gpus: int, limits: Constraints) -> int:
-    return min(gpus, limits.dedicated_cap) if limits.dedicated_cap is not None else gpus
+def _within(held: Ints, limits: Constraints) -> Ints:
+    return np.minimum(held, limits.dedicated_cap) if limits.dedicated_cap is not None else held
 
 
-def _final_schedule(policy: str, demand: Demand, tariff: Tariff, limits: Constraints, serverless: Floats) -> Ints:
+def _final_schedule(
+    policy: str, demand: Demand, tariff: Tariff, limits: Constraints, serverless: Floats, peaks: Ints
+) -> Ints:
     """The schedule to deploy now: the chosen policy planned from all data up to its end."""
     end = demand.origin_s // HOUR_S + demand.hours
     if policy == "serverless-only":
         return np.zeros(1, dtype=np.int64)
     if policy == "static":
-        return np.array([_capped(best_constant(serverless[-WEEK_HOURS:], tariff), limits)], dtype=np.int64)
+        return np.array([_constant(serverless[-WEEK_HOURS:], peaks, tariff, limits)], dtype=np.int64)
     weekly = policy == "weekly schedule"
     rows = serverless[-4 * WEEK_HOURS :] if weekly else serverless[-WEEK_HOURS:]
-    return _slots(rows, tariff, limits, period=WEEK_HOURS if weekly else DAY_HOURS, end_hour=end)
+    return _slots(rows, peaks, tariff, limits, period=WEEK_HOURS if weekly else DAY_HOURS, end_hour=end)
 
 
 def _overflow_peak(demand: Demand, held: Ints) -> int:
@@ -289,17 +334,19 @@ def _world(
     prices = tariff.scaled(dedicated=dedicated, serverless=serverless)
     table = level_tables(other, prices).serverless_usd(prices)
     evaluation = _Evaluation(serverless=table, tariff=prices, limits=limits)
-    constant = np.full(len(table), _capped(best_constant(table, prices), limits), dtype=np.int64)
+    constant = np.full(len(table), _constant(table, hour_peaks(other), prices, limits), dtype=np.int64)
     nothing = evaluation.monthly(np.zeros(len(table), dtype=np.int64))
     replanned = evaluation.monthly(constant)
+    peak = int(other.need.max())
     verdict = decide(
         hybrid_usd=replanned,
-        serverless_usd=nothing,
-        dedicated_usd=_dedicated_only(evaluation, int(other.need.max())),
+        serverless_usd=_allowed(nothing, peak, limits.serverless_cap),
+        dedicated_usd=_allowed(_dedicated_only(evaluation, peak), peak, limits.dedicated_cap),
         dedicated_gpus=float(constant.mean()),
-        overflow=int(other.need.max()) > int(constant.max(initial=0)),
+        overflow=peak > int(constant.max(initial=0)),
         operations_usd=limits.operations_usd_per_month,
         break_even=prices.break_even,
+        shortage=shortage(peak, limits.dedicated_cap, limits.serverless_cap, limits.gpus_per_replica),
     )
     return Sensitivity(
         demand=factor,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -18,6 +19,7 @@ class VerdictKind(StrEnum):
     DEDICATED_ONLY = "dedicated only"
     NOT_WORTH = "a hybrid saves less than it costs to run"
     NO_DEMAND = "no demand"
+    INFEASIBLE = "no plan keeps the caps"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,14 +41,23 @@ def decide(
     overflow: bool,
     operations_usd: float,
     break_even: float,
+    shortage: str | None = None,
 ) -> Verdict:
     """Compare the planned mix with both single pools. All costs in US dollars a month.
 
-    operations_usd: what running two pools and a router costs a month beyond running one.
+    operations_usd: what running two pools and a router costs a month beyond running one. A single pool whose cap
+    lies under the peak costs infinitely much; `shortage` says why both caps together do.
     """
     if serverless_usd <= 0:
         return Verdict(
             kind=VerdictKind.NO_DEMAND, saves_usd_per_month=0.0, better_single="", sentence="There was no demand."
+        )
+    if shortage is not None:
+        return Verdict(
+            kind=VerdictKind.INFEASIBLE,
+            saves_usd_per_month=0.0,
+            better_single="",
+            sentence=f"No plan keeps the caps: {shortage}; requests of that peak wait.",
         )
     single = "serverless only" if serverless_usd <= dedicated_usd else "dedicated only"
     best = min(serverless_usd, dedicated_usd)
@@ -67,9 +78,16 @@ def decide(
     if not overflow:
         return Verdict(
             kind=VerdictKind.DEDICATED_ONLY,
-            saves_usd_per_month=serverless_usd - hybrid_usd,
+            saves_usd_per_month=serverless_usd - hybrid_usd if math.isfinite(serverless_usd) else 0.0,
             better_single="dedicated only",
             sentence="Dedicated only: the planned floor serves even the peak, so there is nothing left to overflow.",
+        )
+    if math.isinf(best):
+        return Verdict(
+            kind=VerdictKind.HYBRID,
+            saves_usd_per_month=0.0,
+            better_single="",
+            sentence="Hybrid: neither pool alone may hold enough GPUs for the peak.",
         )
     if net <= 0 or gross < WORTH * best:
         kept = VerdictKind.SERVERLESS_ONLY if single == "serverless only" else VerdictKind.DEDICATED_ONLY

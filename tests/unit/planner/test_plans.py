@@ -10,8 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.planner.arrays import BINS_PER_HOUR, Floats
+from headrace.planner.caps import forced
 from headrace.planner.commitment import Commitment, advise
-from headrace.planner.coupled import GpuType, Infeasible, Limits, Proven, Reservation, decreasing, solve
+from headrace.planner.coupled import (
+    Feasible,
+    GpuType,
+    Infeasible,
+    Limits,
+    Proven,
+    Reservation,
+    Unanswered,
+    decreasing,
+    solve,
+)
 from headrace.planner.levels import Demand, level_tables
 from headrace.planner.planning import Constraints, make_plan
 from headrace.planner.poc import Decision, Side, judge
@@ -244,3 +255,65 @@ def test_a_trial_is_judged_by_saving_latency_and_errors_with_confidence(trial: S
     found = judge(side(1.0), trial)
     assert found.decision is decision, found.sentence
     assert found.saving.low <= found.saving.value <= found.saving.high
+
+
+@pytest.mark.parametrize("cap", [0, 2, 5])
+def test_what_serverless_may_not_serve_is_dedicated_in_every_slot(cap: int, wave: Demand, a100: Tariff) -> None:
+    plan = make_plan(wave, a100, Constraints(serverless_cap=cap))
+    free = make_plan(wave, a100, Constraints())
+    assert free.serverless_peak > 5, "guard: without a cap the plan overflows by more"
+    assert plan.serverless_peak <= cap
+    assert plan.usd_per_month >= free.usd_per_month, "a cap never saves"
+    assert plan.shortage is None
+    assert "serverless-only" not in {item.name for item in plan.candidates}
+    assert plan.verdict.kind is not VerdictKind.SERVERLESS_ONLY
+
+
+def test_a_cap_makes_the_schedule_that_trying_all_schedules_finds(a100: Tariff) -> None:
+    rng = np.random.default_rng(7)
+    for _ in range(20):
+        table = np.sort(rng.uniform(0, 4, (4, 3)), axis=1)[:, ::-1]
+        least = rng.integers(0, 4, 4)
+        found = best_schedule(forced(table, least, a100.dedicated_usd_hour), a100, lead_time_s=600, cyclic=True)
+
+        def cost(held: tuple[int, ...], table: Floats = table) -> float:
+            switched = changes(np.array(held), cyclic=True) * switch_cost_usd(a100, 600)
+            return switched + sum(gpus * a100.dedicated_usd_hour + table[i, gpus:].sum() for i, gpus in enumerate(held))
+
+        allowed = itertools.product(*(range(int(low), 4) for low in least))
+        assert (found >= least).all()
+        assert cost(tuple(found.tolist())) == pytest.approx(min(cost(held) for held in allowed))
+
+
+def test_caps_under_the_peak_are_said_to_be_infeasible_and_why(wave: Demand, a100: Tariff) -> None:
+    peak = int(wave.need.max())
+    plan = make_plan(wave, a100, Constraints(dedicated_cap=2, serverless_cap=3, gpus_per_replica=2))
+    assert plan.verdict.kind is VerdictKind.INFEASIBLE
+    said = f"the peak needs {2 * peak} GPUs, but at most 4 dedicated and 6 serverless are allowed; {2 * peak - 10} are"
+    assert said in plan.verdict.sentence
+    assert plan.schedule.max() <= 2
+    assert make_plan(wave, a100, Constraints(dedicated_cap=peak - 3, serverless_cap=3)).shortage is None
+
+
+def test_a_program_that_runs_out_of_time_gives_a_plan_with_its_gap_or_says_that_nothing_is_proven() -> None:
+    rng = np.random.default_rng(1)
+    peak = rng.integers(15, 40, 24)
+    table = np.sort(rng.uniform(0.2, 3.9, (24, 40)), axis=1)[:, ::-1].copy()
+    speeds, reserved_speeds = (1.0, 1.37, 2.11, 3.73), (1.13, 1.91, 2.77)
+    types = tuple(GpuType(name=f"g{s}", usd_hour=1.7 * s * rng.uniform(0.97, 1.03), speed=s, stock=9) for s in speeds)
+    tiers = tuple(Reservation(name=f"r{s}", usd_hour=1.2 * s, speed=s, maximum=9) for s in reserved_speeds)
+    limits = Limits(serverless_cap=8, commitment_usd_hour=14.0)
+    nothing = solve(table, peak, types, reservations=tiers, limits=limits, time_limit_s=0.0)
+    assert isinstance(nothing, Unanswered), "no time is no proof that there is no plan"
+    found, seconds = nothing, 0.1
+    while isinstance(found, Unanswered) and seconds < 60:
+        seconds *= 2
+        found = solve(table, peak, types, reservations=tiers, limits=limits, time_limit_s=seconds)
+    assert isinstance(found, Feasible), found
+    assert 0 < found.gap < 1
+    assert found.bound_usd < found.mix.cost_usd
+    assert (found.mix.cost_usd - found.bound_usd) / found.mix.cost_usd == pytest.approx(found.gap, rel=1e-3)
+    held = sum(found.mix.reserved[tier.name] * tier.speed for tier in tiers)
+    rented = sum(found.mix.rented[item.name] * item.speed for item in types)
+    assert (held + rented + 8 >= peak - 1e-6).all(), "a plan that is not proven still keeps every limit"
+    assert sum(found.mix.reserved[tier.name] * tier.usd_hour for tier in tiers) <= 14.0 + 1e-6
