@@ -41,6 +41,17 @@ class Resource:
         """A property; None where it is absent."""
         return self.props.get(name)
 
+    @cached_property
+    def leaves(self) -> tuple[tuple[str, Any], ...]:
+        """Path and value of everything in its properties that is neither map nor list; walked once for all rules."""
+        return tuple(leaves(self.props))
+
+    @cached_property
+    def record(self) -> Facts | None:
+        """The facts that it registered, if it is a component of ours. Raises `FactsError` where they can't be read."""
+        facts = self.get("facts") if self.type.startswith(COMPONENTS) else None
+        return facts_from_props(facts) if isinstance(facts, Mapping) else None
+
     def at(self, path: str) -> Any:
         """The value at a dotted path; None where it is absent, `Unknown` where it or what holds it is not known."""
         return at(self.props, path)
@@ -146,7 +157,5 @@ class Graph:
     @cached_property
     def _records(self) -> tuple[tuple[Resource, Facts], ...]:
         return tuple(
-            (resource, facts_from_props(facts))
-            for resource in self.matching(COMPONENTS)
-            if isinstance(facts := resource.get("facts"), Mapping)
+            (resource, resource.record) for resource in self.matching(COMPONENTS) if resource.record is not None
         )

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from headrace.rules import tables
 from headrace.rules.facts import PlatformFacts
-from headrace.rules.graph import Graph, Resource, Unknown, leaves
+from headrace.rules.graph import Graph, Resource, Unknown
 from headrace.rules.rule import Broken, Said, View, undecided
 
 _ARN: Final = re.compile(r"\barn:aws(?:-[a-z]+)*:[a-z0-9-]*:([a-z]{2}(?:-[a-z]+)+-\d)?:")
@@ -40,7 +40,7 @@ def regions(one: Resource) -> Iterator[tuple[str, Any]]:
     """Path and region of everything in a resource that says where something lies."""
     if one.region is not None:
         yield "the provider's region", one.region
-    for path, value in leaves(one.props):
+    for path, value in one.leaves:
         name = path.rsplit(".", 1)[-1].split("[")[0]
         if name in _REGION_NAMES:
             if value:

@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from typing import Final
 
 from headrace.rules.finding import Severity
-from headrace.rules.graph import leaves
 from headrace.rules.rule import Broken, Rule, Said, Scope, View
 
 _PREFIXES: Final = ("kubernetes:", "headrace:", "aws:lambda/", "aws:ecs/", "aws:ecr/")
@@ -37,7 +36,7 @@ def check(view: View) -> Iterator[Said]:
     for resource in view.graph.resources:
         if not resource.type.startswith(_PREFIXES):
             continue
-        for path, text in leaves(resource.props):
+        for path, text in resource.leaves:
             if not isinstance(text, str) or not any(package in text.lower() for package in packages):
                 continue
             for row, pattern in rows:

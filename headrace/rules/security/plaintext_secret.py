@@ -21,7 +21,7 @@ from typing import Final
 
 from headrace.rules import pods
 from headrace.rules.finding import Severity
-from headrace.rules.graph import Unknown, leaves
+from headrace.rules.graph import Unknown
 from headrace.rules.rule import Broken, Rule, Said, Scope, View
 
 # Shapes that their issuers document (or, for private keys, RFC 7468).
@@ -50,7 +50,7 @@ def check(view: View) -> Iterator[Said]:
     for resource in view.graph.resources:
         if resource.type.startswith(_MADE_FOR_SECRETS):
             continue
-        for path, text in leaves(resource.props):
+        for path, text in resource.leaves:
             if isinstance(text, str) and any(mark in text for mark in _QUICK) and _credential(text):
                 yield Broken(resource=resource.urn, sentence=f"{path} holds what looks like a credential")
     for resource, path, one in pods.containers(view.graph):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
@@ -14,6 +15,7 @@ from headrace.rules.graph import Graph, Resource
 from headrace.rules.registry import RULES
 from headrace.rules.rule import View
 from headrace.settings.load import load as load_settings
+from headrace.settings.tree import Settings
 from headrace_components import HybridPlatform
 from tests.unit.components.recording import record, stack_settings
 
@@ -34,8 +36,20 @@ class Case:
 
     def findings(self) -> tuple[Finding, ...]:
         """Everything that all rules find, today."""
-        view = View(graph=Graph(self.resources), today=TODAY, settings=load_settings(self.settings))
+        view = View(graph=Graph(self.resources), today=TODAY, settings=_loaded(json.dumps(self.settings, default=str)))
         return engine.evaluate(view, RULES)
+
+    def change(self, type_: str, name: str) -> tuple[Case, Any]:
+        """The case with a copy of one resource, and the properties of that copy to change."""
+        (one,) = (one for one in self.resources if (one.type, one.name) == (type_, name))
+        copied = replace(one, props=copy.deepcopy(dict(one.props)))
+        resources = tuple(copied if other is one else other for other in self.resources)
+        return replace(self, resources=resources), copied.props
+
+
+@cache
+def _loaded(settings: str) -> Settings:
+    return load_settings(json.loads(settings))
 
 
 @cache
@@ -64,11 +78,8 @@ def _moved(value: Any, region: str) -> Any:
 
 def good(name: str) -> Case:
     """A stack of the repository, free to be changed."""
-    settings, resources = _recorded(name)
-    return Case(
-        settings=copy.deepcopy(settings),
-        resources=tuple(replace(one, props=copy.deepcopy(dict(one.props))) for one in resources),
-    )
+    settings, resources = _recorded(name)  # resources are shared: `change` copies
+    return Case(settings=copy.deepcopy(settings), resources=resources)
 
 
 def resource(type_: str, props: dict[str, Any], name: str = "by-hand") -> Resource:

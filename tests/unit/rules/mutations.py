@@ -268,18 +268,17 @@ def _registers_pools(type_: str) -> bool:
     return type_ == "headrace:index:ServerlessEndpoint"
 
 
+def _put(at: Any, path: str, value: Any) -> None:
+    *parents, last = path.split("/")
+    for part in parents:
+        at = at[int(part)] if isinstance(at, list) else at[part]
+    at[int(last) if isinstance(at, list) else last] = value
+
+
 def _facts(type_: str, name: str, path: str, value: Any) -> Callable[[Case], Case]:
     def change(case: Case) -> Case:
-        changed = 0
-        for one in case.resources:
-            if one.type == f"headrace:index:{type_}" and one.name == name:
-                *parents, last = path.split("/")
-                at: Any = one.props["facts"]
-                for part in parents:
-                    at = at[int(part)] if isinstance(at, list) else at[part]
-                at[int(last) if isinstance(at, list) else last] = value
-                changed += 1
-        assert changed == 1, f"no {type_} {name} in the stack"
+        case, props = case.change(f"headrace:index:{type_}", name)
+        _put(props["facts"], path, value)
         return case
 
     return change
@@ -305,12 +304,8 @@ def _dropped(type_: str, name: str) -> Callable[[Case], Case]:
 
 def _property(type_: str, name: str, path: str, value: Any) -> Callable[[Case], Case]:
     def change(case: Case) -> Case:
-        (one,) = (one for one in case.resources if (one.type, one.name) == (type_, name))
-        *parents, last = path.split("/")
-        at: Any = one.props
-        for part in parents:
-            at = at[int(part)] if isinstance(at, list) else at[part]
-        at[last] = value
+        case, props = case.change(type_, name)
+        _put(props, path, value)
         return case
 
     return change
