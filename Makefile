@@ -8,16 +8,19 @@ STACKS := sandbox dev staging prod-eu prod-us
 PACKAGES := headrace components/headrace_components policies/headrace_policies sandbox benchmarks scripts tests
 # Each is a module named __main__, so each is checked by itself.
 PROGRAMS := components/__main__.py policies/__main__.py stacks/__main__.py
+BENCHMARKS := $(notdir $(patsubst %/__main__.py,%,$(wildcard benchmarks/*/__main__.py)))
 # A machine that forbids writing bytecode would compile the cloud SDKs anew in every plugin process.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup up down preview test test-fast test-engine lint format clean
+.PHONY: help setup up down preview check test test-fast test-engine bench lint format clean
 
 help:
 	@echo 'make setup      the locked environment in .venv, and the Pulumi engine'
 	@echo 'make up         start the sandbox, deploy the stack, preview it again, show what exists'
 	@echo 'make down       destroy the stack, stop everything, leave nothing'
 	@echo 'make preview    preview every stack in the sandbox'
+	@echo 'make check      the policy pack on every stack, as a pull request would'
+	@echo 'make bench      every benchmark: tables, and JSON under .headrace/bench'
 	@echo 'make test       lint, the fast tier, the engine tier'
 	@echo 'make test-fast  no engine, no servers, under two minutes'
 	@echo 'make lint       format check, ruff, mypy --strict'
@@ -34,6 +37,13 @@ down:
 
 preview: setup
 	@$(BIN)/headrace preview $(STACKS)
+
+check: setup
+	@$(BIN)/headrace check --all-stacks
+
+bench: setup
+	@mkdir -p .headrace/bench
+	@for part in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$part --json .headrace/bench/$$part.json || exit 1; done
 
 lint: setup
 	@$(BIN)/ruff format --check .
