@@ -10,7 +10,7 @@ import click
 from headrace.cli.plan_options import answer_options, check_factor, day_or_today, json_option, parse_only, print_json
 from headrace.planner.answer import answer
 from headrace.planner.document import document
-from headrace.planner.report import write_report
+from headrace.planner.report import check_format, write_report
 
 
 @click.command()
@@ -29,6 +29,7 @@ def report(
     as_json: bool,
 ) -> None:
     """Write the report: savings, alternatives, commitments, risk, assumptions with sources."""
+    check_format(out)
     found = answer(
         traffic_path,
         workload_path,

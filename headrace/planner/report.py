@@ -213,15 +213,17 @@ def _typst_text(text: object) -> str:
     return "".join(f"\\{char}" if char in "\\#$*_`<>@[]~=-+/\"'" else char for char in str(text))
 
 
+def check_format(out: Path) -> None:
+    """Refuse a format that isn't written, before anything is computed."""
+    if out.suffix not in (".html", ".pdf"):
+        raise refuse("--out", str(out), "is neither .html nor .pdf", next_step="name it report.html or report.pdf")
+
+
 def write_report(answer: Answer, out: Path) -> None:
     """Write .html or .pdf, beside and renamed."""
+    check_format(out)
     values = context(answer)
-    if out.suffix == ".html":
-        content = html(values).encode()
-    elif out.suffix == ".pdf":
-        content = pdf(values)
-    else:
-        raise refuse("--out", str(out), "is neither .html nor .pdf", next_step="name it report.html or report.pdf")
+    content = html(values).encode() if out.suffix == ".html" else pdf(values)
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{out.name}.", dir=out.parent)
         with os.fdopen(handle, "wb") as file:

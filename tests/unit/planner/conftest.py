@@ -7,6 +7,7 @@ import pytest
 
 from headrace.planner.arrays import BINS_PER_HOUR, Floats
 from headrace.planner.levels import Demand
+from headrace.planner.planning import Constraints, Plan, make_plan
 from headrace.planner.tariff import Tariff
 
 
@@ -20,10 +21,18 @@ def daily_demand(*, days: int, level: float = 6.0, seed: int = 1) -> Demand:
     return Demand(origin_s=0, gpus=np.maximum(gpus, 0.0))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def wave() -> Demand:
-    """Nine days of a daily wave around six GPUs."""
-    return daily_demand(days=9)
+    """Nine days of a daily wave around six GPUs; shared, so it can't be written to."""
+    demand = daily_demand(days=9)
+    demand.gpus.setflags(write=False)
+    return demand
+
+
+@pytest.fixture(scope="session")
+def free_plan(wave: Demand) -> Plan:
+    """The plan for the wave at the essay's A100 prices without any limit."""
+    return make_plan(wave, Tariff(dedicated_usd_hour=2.17, serverless_usd_second=0.00104), Constraints())
 
 
 @pytest.fixture

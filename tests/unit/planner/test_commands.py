@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from headrace.cli import plan_compare, plan_report, plan_traffic
 from headrace.cli.plan import plan
 from headrace.errors import Refused
+from headrace.planner.answer import Answer, answer
 from headrace.planner.levels import Demand
 from headrace.planner.sample import WORKLOAD, write_sample
 from headrace.planner.stack_config import Sizing, merge, schedule_entries
@@ -39,6 +42,23 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     write_sample(folder / "t.csv", days=9, requests_per_day=6000, seed=3)
     (folder / "w.yaml").write_text(WORKLOAD, encoding="utf-8")
     return folder / "t.csv", folder / "w.yaml"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_answer_for_the_same_question() -> Iterator[None]:
+    """Commands that are asked about the same traffic, workload and day share one computation."""
+    known: dict[str, Answer] = {}
+
+    def once(traffic: str, workload: Path, **options: Any) -> Answer:
+        question = repr((traffic, workload.read_bytes(), sorted(options.items())))
+        if question not in known:
+            known[question] = answer(traffic, workload, **options)
+        return known[question]
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (plan_traffic, plan_compare, plan_report):
+            patch.setattr(module, "answer", once)
+        yield
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from headrace.planner.coupled import (
     solve,
 )
 from headrace.planner.levels import Demand, level_tables
-from headrace.planner.planning import Constraints, make_plan
+from headrace.planner.planning import Constraints, Plan, make_plan
 from headrace.planner.poc import Decision, Side, judge
 from headrace.planner.schedule import best_schedule, changes, expand, slot_costs, switch_cost_usd
 from headrace.planner.statistics import breaks, constant_cost, pooling, profile
@@ -159,16 +159,18 @@ def test_no_demand_has_its_own_verdict(a100: Tariff) -> None:
     assert plan.schedule.max() == 0
 
 
-def test_a_cap_on_dedicated_gpus_is_kept(wave: Demand, a100: Tariff) -> None:
+def test_a_cap_on_dedicated_gpus_is_kept(wave: Demand, a100: Tariff, free_plan: Plan) -> None:
     assert make_plan(wave, a100, Constraints(dedicated_cap=2)).schedule.max() <= 2
-    assert make_plan(wave, a100, Constraints()).schedule.max() > 2, "guard: without the cap it is larger"
+    assert free_plan.schedule.max() > 2, "guard: without the cap it is larger"
 
 
-def test_two_percent_of_missing_windows_move_the_plan_by_at_most_one_gpu(wave: Demand, a100: Tariff) -> None:
+def test_two_percent_of_missing_windows_move_the_plan_by_at_most_one_gpu(
+    wave: Demand, a100: Tariff, free_plan: Plan
+) -> None:
     lost = np.random.default_rng(5).random(wave.hours * 6) < 0.02
     assert lost.sum() >= 10, "guard: windows are missing"
     holed = Demand(origin_s=0, gpus=repair(wave.gpus, lost))
-    whole, repaired = make_plan(wave, a100, Constraints()), make_plan(holed, a100, Constraints())
+    whole, repaired = free_plan, make_plan(holed, a100, Constraints())
     assert len(whole.schedule) == len(repaired.schedule)
     assert np.abs(whole.schedule - repaired.schedule).max() <= 1
 
@@ -181,8 +183,8 @@ def test_batch_work_goes_into_idle_floor_first(wave: Demand, a100: Tariff) -> No
     assert little > 0.9 > 0.2 > much
 
 
-def test_a_higher_price_of_waiting_buys_more_warm_instances(wave: Demand, a100: Tariff) -> None:
-    none = make_plan(wave, a100, Constraints(cold_start_worth_usd=0.0)).warm
+def test_a_higher_price_of_waiting_buys_more_warm_instances(wave: Demand, a100: Tariff, free_plan: Plan) -> None:
+    none = free_plan.warm
     many = make_plan(wave, a100, Constraints(cold_start_worth_usd=5.0)).warm
     assert many.avoided_per_day > none.avoided_per_day
     assert [share for share, _, _ in none.ladder] == [0.5, 0.75, 0.9]
@@ -258,9 +260,11 @@ def test_a_trial_is_judged_by_saving_latency_and_errors_with_confidence(trial: S
 
 
 @pytest.mark.parametrize("cap", [0, 2, 5])
-def test_what_serverless_may_not_serve_is_dedicated_in_every_slot(cap: int, wave: Demand, a100: Tariff) -> None:
+def test_what_serverless_may_not_serve_is_dedicated_in_every_slot(
+    cap: int, wave: Demand, a100: Tariff, free_plan: Plan
+) -> None:
     plan = make_plan(wave, a100, Constraints(serverless_cap=cap))
-    free = make_plan(wave, a100, Constraints())
+    free = free_plan
     assert free.serverless_peak > 5, "guard: without a cap the plan overflows by more"
     assert plan.serverless_peak <= cap
     assert plan.usd_per_month >= free.usd_per_month, "a cap never saves"
