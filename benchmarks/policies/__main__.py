@@ -116,6 +116,7 @@ def _row(size: int, pairs: list[tuple[Timing, Timing]]) -> dict[str, Any]:
         "resources": size,
         "startS": middle([ours.start for ours, _ in pairs]),
         "startAboveEmptyS": middle([ours.start - empty.start for ours, empty in pairs]),
+        "firstResourceS": middle([ours.first for ours, _ in pairs]),
         "msPerResource": middle([(ours.resources + ours.stack) / size * 1000 for ours, _ in pairs]),
         "msPerResourceEmpty": middle([(empty.resources + empty.stack) / size * 1000 for _, empty in pairs]),
         "stackS": middle([ours.stack for ours, _ in pairs]),
