@@ -223,6 +223,23 @@ def test_write_refuses_a_stack_that_does_not_serve_the_workload(sample: tuple[Pa
     assert stack.read_bytes() == before, "nothing half-done"
 
 
+def test_write_refuses_a_plan_that_no_pool_sizes_can_keep(sample: tuple[Path, Path], tmp_path: Path) -> None:
+    stack = tmp_path / "Pulumi.prod-eu.yaml"
+    shutil.copy(ROOT / "stacks" / "Pulumi.prod-eu.yaml", stack)
+    before = stack.read_bytes()
+    workload = tmp_path / "w.yaml"
+    capped = WORKLOAD.replace("leadTimeS: 600", "leadTimeS: 600, maximumGpus: 1")
+    workload.write_text(capped.replace("coldStartS: 30", "coldStartS: 30, maximumGpus: 1"), encoding="utf-8")
+    arguments = (sample[0], "--workload", workload, "--on", "2026-11-21")
+    found = json.loads(run(*arguments, "--json").stdout)
+    assert found["verdict"]["kind"] == "no plan keeps the caps"
+    assert "but at most 1 dedicated and 1 serverless are allowed" in found["plan"]["shortage"]
+    result = run(*arguments, "--write", stack, ok=False)
+    assert isinstance(result.exception, Refused)
+    assert found["plan"]["shortage"] in str(result.exception)
+    assert stack.read_bytes() == before, "nothing half-done"
+
+
 def test_breakeven_reproduces_the_essays_table() -> None:
     rows = {row["pair"].split(":")[0]: row for row in json.loads(run("breakeven", "--essay", "--json").stdout)}
     assert rows["T4"]["breakEven"] == pytest.approx(0.677, abs=0.001)

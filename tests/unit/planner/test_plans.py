@@ -17,6 +17,7 @@ from headrace.planner.coupled import (
     GpuType,
     Infeasible,
     Limits,
+    Outcome,
     Proven,
     Reservation,
     Unanswered,
@@ -282,7 +283,8 @@ def test_a_cap_makes_the_schedule_that_trying_all_schedules_finds(a100: Tariff) 
 
         def cost(held: tuple[int, ...], table: Floats = table) -> float:
             switched = changes(np.array(held), cyclic=True) * switch_cost_usd(a100, 600)
-            return switched + sum(gpus * a100.dedicated_usd_hour + table[i, gpus:].sum() for i, gpus in enumerate(held))
+            paid = sum(gpus * a100.dedicated_usd_hour + table[i, gpus:].sum() for i, gpus in enumerate(held))
+            return float(switched + paid)
 
         allowed = itertools.product(*(range(int(low), 4) for low in least))
         assert (found >= least).all()
@@ -309,7 +311,8 @@ def test_a_program_that_runs_out_of_time_gives_a_plan_with_its_gap_or_says_that_
     limits = Limits(serverless_cap=8, commitment_usd_hour=14.0)
     nothing = solve(table, peak, types, reservations=tiers, limits=limits, time_limit_s=0.0)
     assert isinstance(nothing, Unanswered), "no time is no proof that there is no plan"
-    found, seconds = nothing, 0.1
+    found: Outcome = nothing
+    seconds = 0.1
     while isinstance(found, Unanswered) and seconds < 60:
         seconds *= 2
         found = solve(table, peak, types, reservations=tiers, limits=limits, time_limit_s=seconds)
