@@ -17,6 +17,8 @@ from typing import Any, Final
 import pulumi_aws
 import pulumi_kubernetes
 
+from headrace_components import vendor_resources
+
 State = Mapping[str, Any]
 _SECRET: Final = "4dabf18193072939515e22adb298388d"  # noqa: S105 - how Pulumi marks special values in a state
 _SHORTEST_REFERENCE: Final = 6  # a shorter text is equal by accident
@@ -38,7 +40,8 @@ def program(resources: Sequence[State]) -> str:
     custom = [one for one in resources if one.get("custom") and not _default_provider(one)]
     variables = {str(one["urn"]): f"r{place}" for place, one in enumerate(custom)}
     known = {str(one["urn"]): list(_known(variables[str(one["urn"])], one)) for one in custom}
-    lines = ["import json", "import pulumi", "import pulumi_aws as aws", "import pulumi_kubernetes as kubernetes", ""]
+    lines = ["import json", "import pulumi", "import pulumi_aws as aws", "import pulumi_kubernetes as kubernetes"]
+    lines += ["from headrace_components import vendor_resources", ""]
     lines += [_declare(one, variables, known) for one in custom]
     return "\n".join(lines) + "\n"
 
@@ -52,7 +55,9 @@ def _declare(resource: State, variables: Mapping[str, str], known: Mapping[str, 
     constructor = _constructor(str(resource["type"]))
     needs = resource.get("propertyDependencies") or {}
     every = {one for listed in needs.values() for one in listed or ()}
-    accepted = _parameters(constructor)
+    ours = str(resource["type"]).startswith("headrace:")  # its classes take one mapping, with the schema's own names
+    accepted = frozenset() if ours else _parameters(constructor)
+    mapping: list[str] = []
     package_options = str(resource["type"]).startswith("pulumi:providers:")
     arguments = [repr(urn.rsplit("::", 1)[-1])]
     for name, value in (resource.get("inputs") or {}).items():
@@ -61,9 +66,14 @@ def _declare(resource: State, variables: Mapping[str, str], known: Mapping[str, 
         sources = [one for dependency in needs.get(name) or () for one in known.get(dependency, ())]
         if package_options and value in ("true", "false"):
             value = value == "true"  # a provider's own properties are kept as text
+        if ours:
+            mapping.append(f"{name!r}: {_value(value, sources)}")
+            continue
         parameter = snake(name)
         assert parameter in accepted, f"{constructor} has no parameter {parameter}"
         arguments.append(f"{parameter}={_value(value, sources)}")
+    if ours:
+        arguments.append(f"{{{', '.join(mapping)}}}")
     options = []
     after = [variables[one] for one in resource.get("dependencies") or () if one in variables and one not in every]
     provider = str(resource.get("provider", "")).rpartition("::")[0]
@@ -82,6 +92,9 @@ def _constructor(kind: str) -> str:
     package, module, name = kind.split(":")
     if package == "pulumi":
         return f"{name}.Provider"  # both packages are imported under their plugin's name
+    if package == "headrace":
+        classes = vendor_resources.VendorResource.__subclasses__()
+        return f"vendor_resources.{next(one.__name__ for one in classes if one.urn_type == kind)}"
     if package == "aws":
         return f"aws.{module.split('/')[0]}.{name}"
     group, _, version = module.partition("/")
@@ -129,7 +142,8 @@ def _known(variable: str, resource: State) -> Iterator[Known]:
     outputs = sorted((resource.get("outputs") or {}).items(), key=lambda pair: not isinstance(pair[1], str))
     for name, value in outputs:
         if name not in _NO_SOURCES and not name.startswith("__"):
-            yield from _outputs(value, f"{variable}.{snake(name)}")
+            ours = str(resource["type"]).startswith("headrace:")
+            yield from _outputs(value, f"{variable}.output({name!r})" if ours else f"{variable}.{snake(name)}")
 
 
 def _outputs(value: object, expression: str) -> Iterator[Known]:
