@@ -63,7 +63,7 @@ def network(ec2: Any) -> Iterator[Network]:
 @pytest.fixture
 def adopting(project: Path, network: Network, tmp_path: Path) -> Path:
     """The repository's program, whose stack `sandbox` adopts the network."""
-    folder = shutil.copytree(project, tmp_path / "adopting")
+    folder = shutil.copytree(project, tmp_path / "adopting", symlinks=True)
 
     def adopt(config: dict[str, Any]) -> None:
         config["inference:network"].update(cidr="10.60.0.0/16", adopt=network.settings())

@@ -135,6 +135,6 @@ def test_bad_settings_stop_a_preview_with_their_sentence(
 @pytest.fixture
 def own_project(project: Path, tmp_path: Path) -> Path:
     """A copy of the project for one test, with the settings of `sandbox` as a stack of its own."""
-    folder = shutil.copytree(project, tmp_path / "own")
+    folder = shutil.copytree(project, tmp_path / "own", symlinks=True)
     (folder / "stacks" / "Pulumi.sandbox.yaml").rename(folder / "stacks" / "Pulumi.refused.yaml")
     return folder
