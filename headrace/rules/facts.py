@@ -379,7 +379,7 @@ def _plain(value: object) -> Plain:
 
 
 def _record(record: type[Any], props: Mapping[str, Any], where: str) -> object:
-    hints = _hints(record)
+    hints = _hints(typing.cast("Any", record))  # mypy takes a type for unhashable
     names = {camel(field.name): field.name for field in dataclasses.fields(record)}
     unknown = sorted(set(props) - set(names))
     # The engine drops properties that are null, so an absent optional field is one that is None.

@@ -412,8 +412,8 @@ async def test_paths_and_headers_reach_nothing_but_the_api(session: aiohttp.Clie
                 "Cookie": "session=1",
                 "Proxy-Authorization": "Basic x",
             }
-            answer = await ask(session, replica, headers=sneaky)
-            assert answer.status == 200
+            served = await ask(session, replica, headers=sneaky)
+            assert served.status == 200
             arrived = {name.lower() for name in floor.seen[-1]}
             assert arrived <= {"host", "content-type", "content-length", "traceparent", "connection"}, arrived
             assert (await ask(session, replica, headers={"Authorization": "Bearer nobody"})).status == 401

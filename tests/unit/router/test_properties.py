@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from headrace.router import capacity
 from headrace.router.decide import decide
-from headrace.router.events import Admitted, Finished, LeaseChanged, Outcome, Scraped, Tick
+from headrace.router.events import Admitted, Event, Finished, LeaseChanged, Outcome, Scraped, Tick
 from headrace.router.observe import cost_share, observe
 from headrace.router.types import NANO, Phase, Refusal, RequestFacts, Route, Wait, explain
 from headrace.settings.releases import WorkloadClass
@@ -169,7 +169,7 @@ TestRouter = Router.TestCase
 
 
 def test_the_same_events_give_the_same_state() -> None:
-    events = [Tick(now=1.0), Scraped(now=2.0, pool="floor", queue=1, kv_use=0.5), Tick(now=40.0)]
+    events: list[Event] = [Tick(now=1.0), Scraped(now=2.0, pool="floor", queue=1, kv_use=0.5), Tick(now=40.0)]
     first = second = state(POLICY)
     for event in events:
         first, second = observe(first, event, POLICY), observe(second, event, POLICY)
