@@ -152,6 +152,11 @@ def test_a_rule_between_groups_keeps_its_description(cloud: Cloud, network: dict
         return str(found.get("Description"))
 
     assert description() == "within the group", "moto drops it, the gateway keeps it"
+    out = ec2.authorize_security_group_egress(
+        GroupId=group, IpPermissions=[{"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "UserIdGroupPairs": [pair]}]
+    )["SecurityGroupRules"][0]["SecurityGroupRuleId"]
+    leaving = ec2.describe_security_group_rules(SecurityGroupRuleIds=[out])["SecurityGroupRules"][0]
+    assert leaving["IsEgress"] and leaving["Description"] == "within the group"
     changed = {
         "IpProtocol": "-1",
         "FromPort": -1,
@@ -163,3 +168,18 @@ def test_a_rule_between_groups_keeps_its_description(cloud: Cloud, network: dict
         GroupId=group, SecurityGroupRules=[{"SecurityGroupRuleId": rule, "SecurityGroupRule": changed}]
     )
     assert description() == "among peers", "a changed description shows"
+
+
+def test_a_nat_gateway_takes_its_interface_with_it(cloud: Cloud, network: dict[str, Any]) -> None:
+    ec2, subnet = cloud.client("ec2"), network["subnets"][0]
+
+    def interfaces() -> set[str]:
+        found = ec2.describe_network_interfaces(Filters=[{"Name": "subnet-id", "Values": [subnet]}])
+        return {interface["NetworkInterfaceId"] for interface in found["NetworkInterfaces"]}
+
+    before = interfaces()
+    address = ec2.allocate_address(Domain="vpc")["AllocationId"]
+    gateway = ec2.create_nat_gateway(SubnetId=subnet, AllocationId=address)["NatGateway"]["NatGatewayId"]
+    assert len(interfaces() - before) == 1, "a NAT gateway stands in its subnet with an interface of its own"
+    ec2.delete_nat_gateway(NatGatewayId=gateway)
+    assert interfaces() == before
