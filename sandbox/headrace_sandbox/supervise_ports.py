@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import threading
+import time
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -16,6 +17,11 @@ from headrace.errors import refuse
 from headrace_sandbox import cache
 
 LOOPBACK: Final = "127.0.0.1"
+
+# A killed process with many threads counts as dead while its last threads still hold its sockets.
+_RELEASE_S: Final = 10.0
+_POLL_S: Final = 0.05
+_BY_PROCESS: Final = " by process"
 
 
 def write_json(path: Path, value: object, *, mode: int = 0o644) -> None:
@@ -77,18 +83,29 @@ def answers(port: int, *, timeout_s: float = 0.5) -> bool:
 
 def need_free(port: int, *, service: str) -> None:
     """Refuse to start a part whose port somebody else holds, and name the holder when the system tells."""
+    deadline = time.monotonic() + _RELEASE_S
+    while (error := _bind_error(port)) is not None:
+        holder = _holder(port)
+        # A listener with a living owner won't go by itself; one without is on its way out.
+        if holder.startswith(_BY_PROCESS) or time.monotonic() >= deadline:
+            raise refuse(
+                f"port of {service}",
+                port,
+                f"it is taken{holder}",
+                reason="the parts of a running sandbox find each other on the ports they were given at first",
+                next_step="stop that process, or run headrace sandbox down --purge and up again to get other ports",
+            ) from error
+        time.sleep(_POLL_S)
+
+
+def _bind_error(port: int) -> OSError | None:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((LOOPBACK, port))
         except OSError as error:
-            raise refuse(
-                f"port of {service}",
-                port,
-                f"it is taken{_holder(port)}",
-                reason="the parts of a running sandbox find each other on the ports they were given at first",
-                next_step="stop that process, or run headrace sandbox down --purge and up again to get other ports",
-            ) from error
+            return error
+    return None
 
 
 def _holder(port: int) -> str:
@@ -101,7 +118,7 @@ def _holder(port: int) -> str:
             if connection.pid is None:
                 return " by a process of another user"
             try:
-                return f" by process {connection.pid} ({psutil.Process(connection.pid).name()})"
+                return f"{_BY_PROCESS} {connection.pid} ({psutil.Process(connection.pid).name()})"
             except psutil.Error:
-                return f" by process {connection.pid}"
+                return f"{_BY_PROCESS} {connection.pid}"
     return ""
