@@ -25,6 +25,7 @@ SECONDS = VENV / "setup-seconds"
 OLDEST = (3, 11)
 VENV_GIB = 3
 EXIT_REFUSED = 2
+BAD_CERTIFICATE = ("invalid peer certificate", "certificate verify failed", "unknownissuer")
 NO_NETWORK = (
     "dns error",
     "failed to fetch",
@@ -66,6 +67,11 @@ def run(argv, what):
     shown = " ".join(done.stdout.split())
     if "no space left" in shown.lower():
         raise Refusal(f"{what}: the disk filled up; free some space and run make setup again.")
+    if any(sign in shown.lower() for sign in BAD_CERTIFICATE):
+        raise Refusal(
+            f"{what}: the package index shows a certificate that this machine doesn't trust; set SSL_CERT_FILE to your "
+            "organization's CA bundle and run make setup again."
+        )
     if any(sign in shown.lower() for sign in NO_NETWORK):
         raise Refusal(
             f"{what}: no package index can be reached; connect to the network, or configure a mirror for pip and uv, "
@@ -172,6 +178,8 @@ def main():
             f"Python {found} ({sys.executable}) is too old, this project needs 3.11 or newer; install one and run "
             "make setup PYTHON=/path/to/it."
         )
+    # uv brings a list of authorities of its own; a company's mirror is signed by one that only the system knows.
+    os.environ.setdefault("UV_SYSTEM_CERTS", "true")
     started = time.time()
     lock = cache_root() / f"setup-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:16]}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)

@@ -65,6 +65,7 @@ def platform_project(folder: Path, config: Mapping[str, Any]) -> Path:
     shutil.copy(ROOT / "Pulumi.yaml", folder)
     (folder / "stacks").mkdir()
     shutil.copy(ROOT / "stacks" / "__main__.py", folder / "stacks")
+    (folder / "components").symlink_to(ROOT / "components")  # Pulumi.yaml names our plugin by this path
     (folder / "stacks" / f"Pulumi.{STACK}.yaml").write_text(json.dumps({"config": config}), encoding="utf-8")
     return folder
 
@@ -72,7 +73,9 @@ def platform_project(folder: Path, config: Mapping[str, Any]) -> Path:
 def bare_project(folder: Path, resources: Sequence[Mapping[str, Any]], region: str) -> Path:
     """The bare program of a deployed stack's resources."""
     folder.mkdir(parents=True)
-    (folder / "Pulumi.yaml").write_text("name: bare\nruntime: python\n", encoding="utf-8")
+    plugin = {"name": "headrace", "path": str(ROOT / "components")}
+    project = {"name": "bare", "runtime": "python", "plugins": {"providers": [plugin]}}
+    (folder / "Pulumi.yaml").write_text(json.dumps(project), encoding="utf-8")
     (folder / f"Pulumi.{BARE}.yaml").write_text(json.dumps({"config": {"aws:region": region}}), encoding="utf-8")
     (folder / "__main__.py").write_text(bare.program(resources), encoding="utf-8")
     return folder
