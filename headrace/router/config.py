@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -20,6 +21,7 @@ from headrace.settings.serverless import WarmUpWindow
 CONFIG_VERSION: Final = 1
 UNKNOWN: Final = "unknown"
 PERCENT: Final = 100
+EnvironmentName = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
 
 
 class Limits(SettingsModel):
@@ -59,8 +61,12 @@ class PoolConfig(SettingsModel):
     """Base of its OpenAI API, up to and including /v1."""
     metrics_url: str | None = Field(default=None, pattern=r"^https?://[A-Za-z0-9.:_\[\]-]+(/[A-Za-z0-9._/-]*)?$")
     """Where its model servers' metrics are read, if they can be."""
-    credential_env: str | None = Field(default=None, pattern=r"^[A-Z][A-Z0-9_]*$")
+    credential_env: EnvironmentName | None = None
     """Environment variable that holds its bearer token."""
+    credential_headers: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]*$")], EnvironmentName] = Field(
+        default_factory=dict
+    )
+    """Header -> environment variable that holds its whole value, for servers that want another than a bearer token."""
     served_model: str
     """Model name that its server expects."""
     provider: Literal["aws", "runpod", "modal"]
@@ -112,6 +118,13 @@ class PoolConfig(SettingsModel):
     def dedicated(self) -> bool:
         """Whether it is part of the floor."""
         return self.kind == "dedicated"
+
+    def credentials(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """The headers that let a request in; those whose variable is not set are left out."""
+        found = {header: environ[name] for header, name in self.credential_headers.items() if environ.get(name)}
+        if self.credential_env is not None and environ.get(self.credential_env):
+            found["Authorization"] = f"Bearer {environ[self.credential_env]}"
+        return found
 
     @property
     def slots(self) -> int:

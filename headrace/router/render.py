@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import ROUND_CEILING, Decimal
 from typing import Final
@@ -52,6 +52,8 @@ class Deployed:
     url: str
     metrics_url: str | None = None
     credential_env: str | None = None
+    credential_headers: Mapping[str, str] = field(default_factory=dict)
+    """Header -> environment variable that holds its value."""
     served_model: str | None = None
     instances: int | None = None
     """Model servers that run; None means as many as the settings say."""
@@ -174,6 +176,7 @@ def _dedicated(
         url=deployed.url,
         metrics_url=deployed.metrics_url,
         credential_env=deployed.credential_env,
+        credential_headers=dict(deployed.credential_headers),
         served_model=deployed.served_model or pool.workload,
         provider="aws",
         gpu=instance.gpu,
@@ -214,6 +217,7 @@ def _serverless(
         url=deployed.url,
         metrics_url=deployed.metrics_url,
         credential_env=deployed.credential_env,
+        credential_headers=dict(deployed.credential_headers),
         served_model=deployed.served_model or pool.workload,
         provider=pool.provider.value,
         gpu=pool.gpu,

@@ -91,10 +91,7 @@ class Upstream:
         headers = {"Content-Type": "application/json"}
         if traceparent:
             headers["traceparent"] = traceparent
-        credential = os.environ.get(pool.credential_env) if pool.credential_env else None
-        if credential:
-            headers["Authorization"] = f"Bearer {credential}"
-        return headers
+        return headers | pool.credentials(os.environ)
 
     async def open(self, pool: PoolConfig, endpoint: str, body: bytes, traceparent: str) -> aiohttp.ClientResponse:
         """Sends a request and waits for the head of the answer. Raises `UpstreamError`."""
