@@ -14,6 +14,8 @@ PARTS: Final = (
     "headrace_sandbox.aws.services:services",
     "headrace_sandbox.runpod.services:services",
     "headrace_sandbox.modal.services:services",
+    "headrace_sandbox.redis.services:services",
+    "headrace_sandbox.postgres.services:services",
 )
 
 

@@ -77,20 +77,22 @@ class ModelServer:
         return web.json_response({"mode": self.fault.mode})
 
     async def _state(self, _: web.Request) -> web.Response:
+        return web.json_response({**self.state(), "lastHeaders": self.seen[-1] if self.seen else None})
+
+    def state(self) -> dict[str, Any]:
+        """What it did so far; times in unscaled seconds."""
         servers = self.servers
-        return web.json_response(
-            {
-                "running": servers.running,
-                "waiting": servers.waiting,
-                "mostRunning": servers.most_running,
-                "coldStarts": servers.cold_starts,
-                "live": servers.live,
-                "billedSeconds": servers.billed_s,
-                "served": self.served,
-                "cancelled": servers.cancelled,
-                "lastHeaders": self.seen[-1] if self.seen else None,
-            }
-        )
+        return {
+            "running": servers.running,
+            "waiting": servers.waiting,
+            "mostRunning": servers.most_running,
+            "coldStarts": servers.cold_starts,
+            "live": servers.live,
+            "billedSeconds": servers.billed_s,
+            "served": self.served,
+            "tokensOut": servers.generated,
+            "cancelled": servers.cancelled,
+        }
 
     async def _metrics(self, _: web.Request) -> web.Response:
         servers, label = self.servers, f'{{model_name="{self._model}"}}'
@@ -128,7 +130,8 @@ class ModelServer:
         chat = request.path.endswith("chat/completions")
         text = json.dumps(body.get("messages") if chat else body.get("prompt"))
         prompt = len(text.encode()) // _BYTES_PER_TOKEN
-        answer = int(body.get("max_completion_tokens") or body.get("max_tokens") or 64)
+        most = int(body.get("max_completion_tokens") or body.get("max_tokens") or 64)
+        answer = min(most, _wanted(body) or most)
         try:
             async with self.servers.slot(prompt + answer):
                 behaviour = self.servers.behaviour
@@ -143,12 +146,13 @@ class ModelServer:
         self.servers.generated += answer
         words = " ".join(_WORDS[i % len(_WORDS)] for i in range(answer))
         choice = {"message": {"role": "assistant", "content": words}} if chat else {"text": words}
+        reason = "length" if answer == most else "stop"
         return web.json_response(
             {
                 "id": f"cmpl-{next(self._ids)}",
                 "object": "chat.completion" if chat else "text_completion",
                 "model": self._model,
-                "choices": [{"index": 0, "finish_reason": "length", **choice}],
+                "choices": [{"index": 0, "finish_reason": reason, **choice}],
                 "usage": _usage(prompt, answer),
             }
         )
@@ -176,7 +180,7 @@ class ModelServer:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
         await response.prepare(request)
         base = {"id": f"cmpl-{next(self._ids)}", "object": "chat.completion.chunk", "model": self._model}
-        for index in range(answer):
+        for index in range(0, answer, behaviour.chunk_tokens):
             if mode in ("cut", "stall", "reset") and index >= max(1, answer // 2):
                 if mode == "cut":
                     return response
@@ -185,17 +189,25 @@ class ModelServer:
                         request.transport.abort()
                     return response
                 await asyncio.sleep(3600)
-            word = _WORDS[index % len(_WORDS)] + " "
-            choice = {"delta": {"content": word}} if chat else {"text": word}
+            count = min(behaviour.chunk_tokens, answer - index)
+            words = "".join(f"{_WORDS[at % len(_WORDS)]} " for at in range(index, index + count))
+            choice = {"delta": {"content": words}} if chat else {"text": words}
             await response.write(_event({**base, "choices": [{"index": 0, **choice}]}))
-            self.servers.generated += 1
-            await asyncio.sleep(behaviour.token_s / behaviour.speed)
+            self.servers.generated += count
+            await asyncio.sleep(count * behaviour.token_s / behaviour.speed)
         options = body.get("stream_options") or {}
         if options.get("include_usage"):
             await response.write(_event({**base, "choices": [], "usage": _usage(prompt, answer)}))
         await response.write(b"data: [DONE]\n\n")
         self.served += 1
         return response
+
+
+def _wanted(body: dict[str, Any]) -> int | None:
+    """Length of the answer, where a replay says it (`metadata.answer_tokens`): a real model would stop by itself."""
+    metadata = body.get("metadata")
+    text = metadata.get("answer_tokens") if isinstance(metadata, dict) else None
+    return int(text) if isinstance(text, str) and text.isdigit() and int(text) > 0 else None
 
 
 def _event(document: dict[str, Any]) -> bytes:

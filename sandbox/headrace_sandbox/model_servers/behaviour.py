@@ -14,7 +14,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, kw_only=True)
 class Behaviour:
-    """One pool's servers. `cold_start_s` None makes them always-on (dedicated)."""
+    """One pool's servers. `cold_start_s` None makes them always-on (dedicated).
+
+    `chunk_tokens` is how many tokens one event of a stream carries: servers send several at a time under load, and a
+    machine that plays many GPUs has to.
+    """
 
     servers: int = 1
     slots: int = 16
@@ -25,6 +29,7 @@ class Behaviour:
     idle_timeout_s: float = 60.0
     min_instances: int = 0
     speed: float = 1.0
+    chunk_tokens: int = 1
 
 
 class AtCapacity(Exception):
@@ -144,6 +149,8 @@ class Servers:
 
     def _free(self) -> Instance | None:
         free = [one for one in self._instances if one.running < self.behaviour.slots]
+        if self.behaviour.cold_start_s is None:  # a Service spreads over its replicas
+            return min(free, key=lambda one: one.running, default=None)
         # Ready ones first, then the fullest: serverless schedulers pack, so that others can fall idle.
         return min(free, key=lambda one: (not one.ready.is_set(), -one.running), default=None)
 
