@@ -304,6 +304,96 @@ class SpendFacts(Facts):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RouterFacts(Facts):
+    """`Router`. `egress_to` are the only destinations that its network policies allow: pools by name, `data-stores`,
+    `serverless-ingress`. `egress_to_internet`: whether its subnets have a route out and a pool needs it.
+    `journal_durable`: each replica's journal lies on a volume of its own that survives the pod and the node.
+    """
+
+    kind: ClassVar[str] = "router"
+
+    name: str
+    engine: str
+    image: str
+    min_replicas: int
+    max_replicas: int
+    zones: tuple[str, ...]
+    nodes: int
+    instance_type: str
+    disruption_budget: bool
+    spread_over_zones: bool
+    autoscaled: bool
+    runs_as_root: bool
+    read_only_root: bool
+    load_balancer_internal: bool
+    load_balancer_tls: bool
+    network_default_deny: bool
+    egress_to: tuple[str, ...]
+    egress_to_internet: bool
+    journal_durable: bool
+    journal_encrypted: bool
+    journal_outlives_stack: bool
+    drain_timeout_s: int
+    pools: tuple[str, ...]
+    prices_of: str
+    api_keys: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataStoresFacts(Facts):
+    """`DataStores`: the cache (ElastiCache) and the database (RDS) that the router's replicas share.
+
+    `subnets_private`: they lie in subnets without a route to the internet. `admits`: whom their security groups let in.
+    """
+
+    kind: ClassVar[str] = "dataStores"
+
+    name: str
+    zones: tuple[str, ...]
+    subnets_private: bool
+    publicly_accessible: bool
+    admits: tuple[str, ...]
+    key_rotation: bool
+    cache_engine: str
+    cache_version: str
+    cache_nodes: int
+    cache_multi_zone: bool
+    cache_encrypted_at_rest: bool
+    cache_encrypted_in_transit: bool
+    cache_authenticated: bool
+    database_engine: str
+    database_version: str
+    database_multi_zone: bool
+    database_encrypted_at_rest: bool
+    database_tls_required: bool
+    database_password_managed: bool
+    database_deletion_protection: bool
+    database_backup_retention_days: int
+    database_logs_exported: tuple[str, ...]
+    database_log_retention_days: int
+    credentials_in_secrets_manager: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditTrailFacts(Facts):
+    """`AuditTrail`: the bucket that holds checkpoints and exports of the router's records."""
+
+    kind: ClassVar[str] = "auditTrail"
+
+    name: str
+    bucket: str
+    object_lock_mode: str
+    retention_days: int
+    versioned: bool
+    encrypted: bool
+    key_rotation: bool
+    key_rotation_days: int
+    public_access_blocked: bool
+    tls_required: bool
+    checkpoint_interval_s: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlatformFacts(Facts):
     """`HybridPlatform`: what it is composed of, by name, and the sums that rules hold against limits."""
 
@@ -331,6 +421,9 @@ KINDS: dict[str, type[Facts]] = {
         TenantSpaceFacts,
         ModelStoreFacts,
         SpendFacts,
+        RouterFacts,
+        DataStoresFacts,
+        AuditTrailFacts,
         PlatformFacts,
     )
 }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import date
 from enum import StrEnum
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from headrace.settings.base import ImageByDigest, Name, Percent, SettingsModel, UsdPerHour
 
@@ -31,17 +33,51 @@ class SpillSettings(SettingsModel):
     """Age in seconds from which on a scraped signal counts as unknown."""
 
 
+class ApiKey(SettingsModel):
+    """Whom an API key belongs to. Only its hash is here; `headrace router key` makes both."""
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """SHA-256 of the key."""
+    tenant: Name
+    """Its tenant."""
+    project: Name
+    """Its project."""
+    workloads: list[Name] = Field(default_factory=list)
+    """Workloads that it may use; none named means all."""
+    feature: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,64}$")
+    """Feature that its requests are for where they don't say."""
+    disabled: bool = False
+    """Whether it is turned off."""
+
+
+KeyId = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9-]{1,40}$")]
+
+
 class RouterSettings(SettingsModel):
     """Replicas, spill thresholds and spend ceilings of the router."""
 
     engine: RouterEngine = RouterEngine.HEADRACE
     """What carries the decision."""
     image: ImageByDigest | None = None
-    """Container image of the router, by digest; unset means the release's own."""
+    """Container image of the router, by digest (images/router/Dockerfile); unset means that none is deployed."""
     min_replicas: int = Field(default=2, ge=1)
     """Least replicas, spread over zones."""
     max_replicas: int = Field(default=6, ge=1)
     """Most replicas."""
+    in_flight_per_replica: int = Field(default=200, ge=1)
+    """Requests in flight per replica at which replicas are added."""
+    instance_type: str = Field(default="m7i.xlarge", pattern=r"^[a-z][a-z0-9-]*\.(\d*x)?large$")
+    """Machines of the router, in the subnets that have egress."""
+    journal_gib: int = Field(default=20, ge=1)
+    """Size of each replica's journal volume in GiB."""
+    certificate_arn: str | None = Field(
+        default=None, pattern=r"^arn:aws(-[a-z]+)*:acm:[a-z0-9-]+:\d{12}:certificate/.+$"
+    )
+    """ACM certificate of the load balancer; unset means plain HTTP inside the network."""
+    api_keys: dict[KeyId, ApiKey] = Field(default_factory=dict)
+    """Keys by the name that records show."""
+    price_date: date | None = None
+    """Day whose prices hold; unset means the newest day of the catalogue."""
     spill: SpillSettings = SpillSettings()
     """When work leaves the floor."""
     spend_ceiling_usd_per_hour: UsdPerHour | None = None

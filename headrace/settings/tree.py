@@ -9,6 +9,7 @@ from pydantic import Field
 from headrace.settings.base import Name, Region, SettingsModel
 from headrace.settings.cluster import ClusterSettings
 from headrace.settings.commitments import CommitmentSettings
+from headrace.settings.data_stores import DataStoreSettings
 from headrace.settings.dedicated import DedicatedPool
 from headrace.settings.limits import LimitSettings
 from headrace.settings.network import NetworkSettings
@@ -59,6 +60,8 @@ class Settings(SettingsModel):
     """The overflow: serverless endpoints."""
     router: RouterSettings = RouterSettings()
     """The router between the two."""
+    data_stores: DataStoreSettings = DataStoreSettings()
+    """What the router's replicas share."""
     tenants: dict[Name, Tenant] = Field(default_factory=dict)
     """Whom quotas and budgets are for."""
     budgets: BudgetSettings

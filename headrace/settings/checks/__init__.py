@@ -29,6 +29,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     compute.workloads_name_their_release,
     traffic.router_names_what_exists,
     traffic.spill_thresholds_are_in_order,
+    traffic.router_replicas_are_in_order,
+    traffic.api_keys_name_what_exists,
     money.quotas_fit_the_pools,
     money.budgets_add_up,
     money.commitments_hold,

@@ -49,3 +49,41 @@ def spill_thresholds_are_in_order(settings: Settings) -> Iterator[Problem]:
             reason="without a gap the router would switch back and forth",
             next_step="lower it by 10 or more",
         )
+
+
+def router_replicas_are_in_order(settings: Settings) -> Iterator[Problem]:
+    """The most replicas are not fewer than the least."""
+    router = settings.router
+    if router.max_replicas < router.min_replicas:
+        yield Problem(
+            path="router.maxReplicas",
+            value=router.max_replicas,
+            rule=f"it must be at least minReplicas ({router.min_replicas})",
+            reason="the autoscaler keeps the number between both",
+            next_step="raise it",
+        )
+
+
+def api_keys_name_what_exists(settings: Settings) -> Iterator[Problem]:
+    """A key belongs to a tenant's project, may use workloads that exist, and is one key."""
+    seen: dict[str, str] = {}
+    for name, key in settings.router.api_keys.items():
+        path = f"router.apiKeys.{name}"
+        tenant = settings.tenants.get(key.tenant)
+        if tenant is None:
+            yield unknown(f"{path}.tenant", key.tenant, "tenants", "tenant", settings.tenants)
+        elif key.project not in tenant.projects:
+            section = f"tenants.{key.tenant}.projects"
+            yield unknown(f"{path}.project", key.project, section, "project", tenant.projects)
+        for workload in key.workloads:
+            if workload not in settings.workloads:
+                yield unknown(f"{path}.workloads", workload, "workloads", "workload", settings.workloads)
+        if key.sha256 in seen:
+            yield Problem(
+                path=f"{path}.sha256",
+                value=None,
+                rule=f"it must differ from that of router.apiKeys.{seen[key.sha256]}",
+                reason="one key would be two callers",
+                next_step="make a new key with `headrace router key`",
+            )
+        seen[key.sha256] = name
