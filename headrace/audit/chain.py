@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -104,8 +104,15 @@ def genuine(checkpoint: Checkpoint, secret: bytes) -> bool:
     return hmac.compare_digest(checkpoint.mac, hmac.digest(secret, _signed(checkpoint), "sha256"))
 
 
-def verify(writer: str, links: Iterable[Link], checkpoints: Iterable[Checkpoint] = ()) -> Intact | Broken:
-    """Whether `links` are the whole chain of `writer` from its beginning, and agree with every checkpoint.
+def verify(
+    writer: str,
+    links: Iterable[Link],
+    checkpoints: Iterable[Checkpoint] = (),
+    *,
+    form: Callable[[bytes], object] = parse,
+) -> Intact | Broken:
+    """Whether `links` are the whole chain of `writer` from its beginning, and agree with every checkpoint. `form` reads
+    a record or raises `RecordError`.
 
     Checks in this order: writer, sequence, previous hash, own hash, the record's own form, then each checkpoint's head
     at its size. A checkpoint beyond the end means that entries were cut off.
@@ -122,7 +129,7 @@ def verify(writer: str, links: Iterable[Link], checkpoints: Iterable[Checkpoint]
     if (start := wanted.get(0)) is not None and start.head != GENESIS:
         return _broken(writer, 0, "checkpoint of an empty chain", GENESIS.hex(), start.head.hex())
     for item in links:
-        fault = _fault(writer, size, previous, item)
+        fault = _fault(writer, size, previous, item, form)
         if fault is not None:
             return fault
         previous, size = item.hash, size + 1
@@ -135,7 +142,7 @@ def verify(writer: str, links: Iterable[Link], checkpoints: Iterable[Checkpoint]
     return Intact(writer=writer, size=size, head=previous)
 
 
-def _fault(writer: str, position: int, previous: bytes, item: Link) -> Broken | None:
+def _fault(writer: str, position: int, previous: bytes, item: Link, form: Callable[[bytes], object]) -> Broken | None:
     if item.writer != writer:
         return _broken(writer, position, "another writer", writer, item.writer)
     if item.sequence != position:
@@ -146,7 +153,7 @@ def _fault(writer: str, position: int, previous: bytes, item: Link) -> Broken | 
     if item.hash != own:
         return _broken(writer, position, "hash of the entry", own.hex(), item.hash.hex())
     try:
-        parse(item.record)
+        form(item.record)
     except RecordError as error:
         return _broken(writer, position, "form of the entry", "a record", str(error))
     return None

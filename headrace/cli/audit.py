@@ -119,3 +119,33 @@ def print_schema(*, role: str) -> None:
 
     click.echo(schema())
     click.echo(grants(role))
+
+
+@audit.command("waivers")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def waivers(file: Path | None, *, as_json: bool) -> None:
+    """List the uses of waivers and check that the record is whole. Exit code 1 where it is not."""
+    from headrace.audit import waiver_uses
+
+    file = file or waiver_uses.path(Path.cwd())
+    if not file.is_file():
+        raise refuse("FILE", str(file), "there is no such record", next_step="name the file, or set HEADRACE_AUDIT_DIR")
+    try:
+        uses = [use for _, use in waiver_uses.read(file)]
+        result = waiver_uses.verify(file)
+    except RecordError as error:
+        raise refuse("FILE", str(file), f"it can't be read: {error}", next_step="restore it from a copy") from None
+    broken = isinstance(result, Broken)
+    if as_json:
+        click.echo(json.dumps({"intact": not broken, "uses": [vars(use) for use in uses]}, indent=2))
+    else:
+        for use in uses:
+            what = f"{use.policy} on {use.resource.split('::')[-1]}"
+            click.echo(f"{use.at} {use.run} {use.stack}: {what}, {use.approver} ({use.ticket}) until {use.expires}")
+            click.echo(f"  pack {use.policy_version}, commit {use.commit}: {use.reason}")
+    if isinstance(result, Broken):
+        click.echo(f"broken at entry {result.position}: {result.what}", err=True)
+        sys.exit(1)
+    if not as_json:
+        click.echo(f"intact: {result.size} uses, head {result.head.hex()}")

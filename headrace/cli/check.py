@@ -80,10 +80,9 @@ def check(
         results = [check_run.against_live(bench, subject) for subject in subjects]
     else:
         results = [check_run.check(bench, subject, config) for subject in subjects]
-    uses = check_run.record_waivers(bench, results)
     click.echo(json.dumps([one.report() for one in results], indent=2) if as_json else check_output.text(results))
-    if uses is not None and not as_json:
-        click.echo(f"uses of waivers are recorded in {uses}")
+    if any(one.waived for one in results) and not as_json:
+        click.echo(f"uses of waivers are recorded in {check_run.record(bench)}")
     version = importlib.metadata.version("headrace")
     for file, content in (
         (sarif, check_output.sarif(results, version)),

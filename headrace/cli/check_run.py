@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
@@ -10,10 +9,10 @@ import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from headrace.audit import waiver_uses
 from headrace.errors import refuse
 from headrace.settings.load import load as load_settings
 from headrace.settings.load import read_stack_file, read_yaml_file
@@ -167,7 +166,7 @@ def check(bench: Bench, subject: Subject, policy_config: Path | None) -> Checked
     started = time.monotonic()
     cache.say(f"checking {subject.name} …")
     report = _report_file(bench, subject)
-    stack = _with(subject.stack, {_REPORT: str(report)})
+    stack = _with(subject.stack, {_REPORT: str(report), waiver_uses.DIRECTORY_VARIABLE: str(record(bench).parent)})
     prerequisites.provide(bench.context, stack_config.settings(stack.project, stack.name))
     stack.ensure()
     arguments = ["--policy-pack-config", str(policy_config)] if policy_config else []
@@ -191,7 +190,14 @@ def against_live(bench: Bench, subject: Subject) -> Checked:
     started = time.monotonic()
     report = _report_file(bench, subject)
     source = stack_config.source(subject.stack.project, subject.stack.name)
-    stack = _with(subject.stack, {_REPORT: str(report), _SETTINGS: str(source)})
+    stack = _with(
+        subject.stack,
+        {
+            _REPORT: str(report),
+            _SETTINGS: str(source),
+            waiver_uses.DIRECTORY_VARIABLE: str(record(bench).parent),
+        },
+    )
     if not _deployed(stack):
         raise refuse(
             "--against live",
@@ -221,6 +227,11 @@ def _deployed(stack: Stack) -> bool:
         return any(resource.get("custom") for resource in stack.resources())
     except StackError:  # the backend doesn't know the stack
         return False
+
+
+def record(bench: Bench) -> Path:
+    """Where the pack enters uses of waivers: the record of this checkout, or of HEADRACE_AUDIT_DIR."""
+    return waiver_uses.path(bench.root).resolve()
 
 
 def _quiet(_: str) -> None:
@@ -268,44 +279,3 @@ def _add_unreported(result: Checked, progress: deploy_events.Progress) -> None:
             "remediation": "",
         }
         (result.open if finding.level == "mandatory" else result.advice).append(record)
-
-
-def record_waivers(bench: Bench, results: list[Checked]) -> Path | None:
-    """Appends each use of a waiver to the audit record: policy, resource, who approved it, pack version, commit, time.
-    Every line carries the digest of the one before, so that a line that is taken out shows."""
-    uses = [(result.subject, one) for result in results for one in result.waived]
-    if not uses:
-        return None
-    path = bench.folder / "waiver-uses.jsonl"
-    previous = path.read_bytes().splitlines()[-1:] if path.is_file() else []
-    digest = hashlib.sha256(previous[0]).hexdigest() if previous else "0" * 64
-    pack = read_yaml_file(bench.root / PACK / "PulumiPolicy.yaml")
-    version = pack.get("version") if isinstance(pack, dict) else None
-    with path.open("a", encoding="utf-8") as file:
-        for subject, one in uses:
-            record = {
-                "at": datetime.now(tz=UTC).isoformat(timespec="seconds"),
-                "subject": subject,
-                "policy": one["policy"],
-                "resource": one["resource"],
-                "waiver": one.get("waiver"),
-                "policyVersion": version,
-                "commit": commit(bench.root),
-                "previous": digest,
-            }
-            line = json.dumps(record, sort_keys=True)
-            digest = hashlib.sha256(line.encode()).hexdigest()
-            file.write(line + "\n")
-    return path
-
-
-def commit(root: Path) -> str:
-    """The commit that is checked out; "unknown" outside of a repository."""
-    done = subprocess.run(
-        ["git", "rev-parse", "HEAD"],  # noqa: S607 - whatever git the user has
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.stdout.strip() or "unknown"

@@ -8,7 +8,8 @@ it as soon as the resources of its `early` list are registered (`gate-before-cha
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from pulumi_policy import (
@@ -51,14 +52,32 @@ def judge(rule: Rule, resources: Graph, parameters: Mapping[str, Any]) -> tuple[
     except Refused:
         excused = []  # settings-not-readable says so, once
     outcome = waiver.apply(found, excused, environment=session.environment(), today=session.today())
-    session.report("waived", [finding for finding, _ in outcome.waived], dict(outcome.waived))
-    for finding, by in outcome.waived:
+    left = [*outcome.open, *_use(outcome.waived)]
+    session.report("advice" if rule.advisory else "open", left)
+    return tuple(left)
+
+
+def _use(waived: Sequence[tuple[Finding, waiver.Waiver]]) -> Iterator[Finding]:
+    """Reports and records each use of a waiver. One that can't be recorded excuses nothing."""
+    if not waived:
+        return
+    from headrace.audit.waiver_uses import NotRecorded
+
+    for finding, by in waived:
+        try:
+            place = session.record_use(finding, by)
+        except NotRecorded as error:
+            yield replace(
+                finding,
+                sentence=f"{finding.sentence} (waiver {by.ticket} doesn't count: its use can't be recorded: {error})",
+                remediation="make the folder writable, or name another in HEADRACE_AUDIT_DIR",
+            )
+            continue
+        session.report("waived", [finding], {finding: by})
         _say_once(
-            f"waived {rule.id} on {finding.resource.split('::')[-1]} by {by.approver} ({by.ticket}) "
-            f"until {by.expires}: {finding.sentence}"
+            f"waived {finding.rule} on {finding.resource.split('::')[-1]} by {by.approver} ({by.ticket}) "
+            f"until {by.expires}: {finding.sentence} [audit record: {place}]"
         )
-    session.report("advice" if rule.advisory else "open", outcome.open)
-    return outcome.open
 
 
 def _known(rule: Rule, parameters: Mapping[str, Any]) -> dict[str, Any]:

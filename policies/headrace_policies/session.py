@@ -5,8 +5,10 @@ Everything is read on the first question, because the settings' library takes lo
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +31,7 @@ SETTINGS_VARIABLE: Final = "HEADRACE_POLICY_SETTINGS"
 WAIVERS_VARIABLE: Final = "HEADRACE_POLICY_WAIVERS"
 TODAY_VARIABLE: Final = "HEADRACE_POLICY_TODAY"
 _PROJECT: Final = "inference"
+_ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +101,7 @@ def _plain(value: Any) -> Any:
 @cache
 def waivers() -> tuple[waiver.Waiver, ...]:
     """The reviewed file beside the pack. Raises `Refused` where it can't be read: then nothing passes."""
-    file = Path(os.environ.get(WAIVERS_VARIABLE) or Path(__file__).resolve().parents[1] / "waivers.yaml")
+    file = waivers_file()
     if not file.is_file():
         return ()
     from headrace.settings.load import read_yaml_file
@@ -110,6 +113,60 @@ def environment() -> str | None:
     """The environment's name."""
     settings = loaded().settings
     return settings.environment if settings else os.environ.get("PULUMI_STACK")
+
+
+def waivers_file() -> Path:
+    """The reviewed file of waivers."""
+    return Path(os.environ.get(WAIVERS_VARIABLE) or _ROOT / "policies" / "waivers.yaml")
+
+
+_RECORDED: Final[dict[tuple[str, str, str], str]] = {}
+
+
+def record_use(finding: Finding, by: waiver.Waiver) -> str:
+    """Enters the use of a waiver into the audit record, once a run, and returns its place there in words. Raises
+    `NotRecorded`."""
+    from headrace.audit import waiver_uses
+
+    key = (finding.rule, finding.resource, finding.sentence)
+    if key not in _RECORDED:
+        link = waiver_uses.append(
+            waiver_uses.path(_ROOT),
+            waiver_uses.Use(
+                at=datetime.now(tz=UTC).isoformat(timespec="seconds"),
+                run="live" if os.environ.get("PULUMI_CONFIG") is None else "preview" if dry_run() else "update",
+                stack=os.environ.get("PULUMI_STACK") or environment() or "",
+                policy=finding.rule,
+                resource=finding.resource,
+                finding=finding.sentence,
+                reason=by.reason,
+                approver=by.approver,
+                ticket=by.ticket,
+                expires=by.expires.isoformat(),
+                policy_version=_version(),
+                commit=_commit(),
+                waivers_sha256=hashlib.sha256(waivers_file().read_bytes()).hexdigest(),
+            ),
+        )
+        _RECORDED[key] = f"entry {link.sequence}, head {link.hash.hex()[:16]}"
+    return _RECORDED[key]
+
+
+def _version() -> str:
+    """The pack's version. It stands in one place, and the SDK doesn't hand it over."""
+    text = (_ROOT / "policies" / "PulumiPolicy.yaml").read_text(encoding="utf-8")
+    return next((line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("version:")), "")
+
+
+@cache
+def _commit() -> str:
+    """The commit that is checked out; "unknown" outside of a repository."""
+    argv = ["git", "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(argv, cwd=_ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - our own argv
+    except OSError:
+        return "unknown"
+    return done.stdout.strip() or "unknown"
 
 
 def report(kind: str, findings: Sequence[Finding], by: Mapping[Finding, waiver.Waiver] | None = None) -> None:

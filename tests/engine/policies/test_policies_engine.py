@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from headrace.audit import waiver_uses
 from headrace_sandbox.service import SandboxContext
 from tests.conftest import ROOT, MakeStack
 
@@ -81,12 +82,18 @@ def test_a_waiver_lets_its_resource_through_and_is_told(
         "HEADRACE_POLICY_WAIVERS": str(waivers),
         "HEADRACE_POLICY_REPORT": str(report),
         "HEADRACE_POLICY_TODAY": "2026-11-21",
+        "HEADRACE_AUDIT_DIR": str(tmp_path / "audit"),
     }
-    done = stack(LOOSE, policy_packs=(PACK,), variables=variables).preview(check=False)
+    one = stack(LOOSE, policy_packs=(PACK,), variables=variables)
+    done = one.preview(check=False)
     assert done.returncode == 0, done.stdout
     assert "waived key-without-rotation on still by a (T-1) until 2027-01-01" in done.stdout + done.stderr
     (record,) = [json.loads(line) for line in report.read_text(encoding="utf-8").splitlines()]
     assert record["waiver"]["ticket"] == "T-1"
+    assert one.run("up", "--yes").returncode == 0
+    uses = [use for _, use in waiver_uses.read(tmp_path / "audit" / waiver_uses.FILE)]
+    assert [use.run for use in uses] == ["preview", "preview", "update"], "each run that the waiver let through counts"
+    assert {(use.policy, use.ticket, use.stack) for use in uses} == {("key-without-rotation", "T-1", one.name)}
 
 
 def test_the_deployed_state_is_checked_without_its_program(stack: MakeStack, sandbox: SandboxContext) -> None:
