@@ -78,12 +78,9 @@ def ensure(version: str = VERSION) -> Path:
         archive = next(Path(folder).glob("*.tgz"), None)
         if archive is None:
             raise Unavailable("npm brought no package")
-        with tarfile.open(archive) as packed:
-            packed.extractall(folder, filter="data")
-        maps = [path for path in Path(folder).rglob("*.map") if _SOURCE in path.read_text(encoding="utf-8")]
-        if not maps:
-            raise Unavailable(f"{PACKAGE} {version} no longer holds {_SOURCE}")
-        tools = json.loads(_run([node, "-e", _TO_JSON, str(maps[0]), _SOURCE], Path(folder)))
+        source_map = Path(folder) / "source.map"
+        source_map.write_bytes(_source_map(archive, version))
+        tools = json.loads(_run([node, "-e", _TO_JSON, str(source_map), _SOURCE], Path(folder)))
         operations = {
             tool["operationId"]: {key: tool[key] for key in ("method", "path", "inputSchema")} for tool in tools
         }
@@ -91,6 +88,17 @@ def ensure(version: str = VERSION) -> Path:
         partial.write_text(json.dumps({"version": version, "operations": operations}), encoding="utf-8")
         partial.replace(target)
     return target
+
+
+def _source_map(archive: Path, version: str) -> bytes:
+    """The map that holds the schemas' source. Nothing else of the package is unpacked. Raises `Unavailable`."""
+    with tarfile.open(archive) as packed:
+        for member in packed:
+            held = packed.extractfile(member) if member.name.endswith(".map") else None
+            text = held.read() if held is not None else b""
+            if _SOURCE.encode() in text:
+                return text
+    raise Unavailable(f"{PACKAGE} {version} no longer holds {_SOURCE}")
 
 
 def newest() -> str:
