@@ -84,6 +84,45 @@ def key_policy(account: Account) -> str:
     return document([_key_administration(account)])
 
 
+def volume_key_policy(account: Account, region: str) -> str:
+    """A key for EBS volumes as well: whoever may use EC2's volumes in this account and region may use it through them,
+    as with AWS's own key for EBS. The volume driver's role needs no rights of its own."""
+    return document(
+        [
+            _key_administration(account),
+            {
+                "Sid": "Volumes",
+                "Effect": "Allow",
+                "Principal": {"AWS": "*"},
+                "Action": [
+                    "kms:Encrypt",
+                    "kms:Decrypt",
+                    "kms:ReEncrypt*",
+                    "kms:GenerateDataKey*",
+                    "kms:CreateGrant",
+                    "kms:DescribeKey",
+                ],
+                "Resource": "*",
+                "Condition": {
+                    "StringEquals": {
+                        "kms:ViaService": f"ec2.{region}.amazonaws.com",
+                        "kms:CallerAccount": account.id,
+                    }
+                },
+            },
+        ]
+    )
+
+
+# The longest that Secrets Manager knows.
+RECOVERY_DAYS: Final = 30
+
+
+def recovery_days(stage: str) -> int:
+    """Days in which a deleted secret can be restored; none in a sandbox, whose names are used again at once."""
+    return 0 if stage == "sandbox" else RECOVERY_DAYS
+
+
 def log_key_policy(account: Account, region: str, log_group: str) -> str:
     """A key that CloudWatch Logs may use for one log group."""
     return document(

@@ -17,6 +17,7 @@ from headrace_components.network import PrivateNetwork, PrivateNetworkArgs
 from headrace_components.place import Place, PlaceArgs, account_of, read_place
 from headrace_components.pool import DedicatedPool, DedicatedPoolArgs
 from headrace_components.pool_plan import release_facts, workload_facts
+from headrace_components.router import Router, RouterArgs
 from headrace_components.serverless import ServerlessEndpoint, ServerlessEndpointArgs
 from headrace_components.spend import SpendGuard, SpendGuardArgs
 from headrace_components.store import ModelStore, ModelStoreArgs
@@ -75,6 +76,7 @@ class HybridPlatform(pulumi.ComponentResource):
         self.serverless = {
             pool: self._serverless_endpoint(pool, in_cluster) for pool in sorted(settings.serverless_pools)
         }
+        self.router = self._router(in_cluster) if settings.router.image is not None else None
         self.spaces = [self._tenant_space(tenant, project, in_cluster) for tenant, project in tenant_projects(settings)]
         self.spend = self._spend_guard()
 
@@ -114,7 +116,7 @@ class HybridPlatform(pulumi.ComponentResource):
                     **inputs.plain_args(settings.model_store),
                     **source,
                     "releases": {name: inputs.plain_args(one) for name, one in settings.releases.items()},
-                    "images": [*devices.SYSTEM_IMAGES, *([warm_up.IMAGE] if self._warm_up_pools() else [])],
+                    "images": self._images(),
                 },
             ),
             self._options,
@@ -190,6 +192,38 @@ class HybridPlatform(pulumi.ComponentResource):
             ),
             options,
         )
+
+    def _router(self, options: pulumi.ResourceOptions) -> Router:
+        settings = self._settings
+        return Router(
+            "router",
+            cast(
+                "RouterArgs",
+                {
+                    **self._common,
+                    "settings": settings.model_dump(mode="json", by_alias=True),
+                    "cluster_name": self.cluster.cluster_name,
+                    "cluster_version": self.cluster.plan.version,
+                    "cluster_security_group_id": self.cluster.security_group_id,
+                    "node_role_arn": self.cluster.node_role_arn,
+                    "router_subnet_ids": self.network.router_by_zone,
+                    "dedicated_urls": {pool: made.service_url for pool, made in self.pools.items()},
+                    "serverless_urls": {pool: made.base_url for pool, made in self.serverless.items()},
+                    "serverless_headers": {pool: made.request_headers for pool, made in self.serverless.items()},
+                    "caches": dict(settings.model_store.upstream_registries),
+                },
+            ),
+            options,
+        )
+
+    def _images(self) -> list[str]:
+        """Images of ours that nodes pull beside the releases' own."""
+        router = self._settings.router.image
+        return [
+            *devices.SYSTEM_IMAGES,
+            *([warm_up.IMAGE] if self._warm_up_pools() else []),
+            *([router] if router is not None else []),
+        ]
 
     def _mapped(self, image: str) -> str:
         """`image` as the cluster's nodes pull it."""

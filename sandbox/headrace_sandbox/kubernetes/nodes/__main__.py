@@ -18,8 +18,10 @@ from typing import Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from headrace_sandbox.kubernetes.aws_clients import AwsClients
 from headrace_sandbox.kubernetes.daemon import Options, read_options
 from headrace_sandbox.kubernetes.kube import Kube, KubeError
+from headrace_sandbox.kubernetes.nodes.balancers import Balancers
 from headrace_sandbox.kubernetes.nodes.cloud import Cloud
 from headrace_sandbox.kubernetes.nodes.controller import Controller
 
@@ -95,7 +97,9 @@ def page(loop: Loop) -> type[BaseHTTPRequestHandler]:
 
 def main(options: Options) -> None:
     """Serve until SIGTERM or SIGINT."""
-    loop = Loop(Controller(kube=Kube.of(options.api, options.pki, "eks-nodes"), cloud=Cloud(options.aws)))
+    kube = Kube.of(options.api, options.pki, "eks-nodes")
+    balancers = Balancers(kube=kube, aws=AwsClients(options.aws))
+    loop = Loop(Controller(kube=kube, cloud=Cloud(options.aws), balancers=balancers))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: loop.stopping.set())
     server = ThreadingHTTPServer(("127.0.0.1", options.port), page(loop))

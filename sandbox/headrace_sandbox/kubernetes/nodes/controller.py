@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from headrace_sandbox.kubernetes.kube import Kube, KubeError
-from headrace_sandbox.kubernetes.nodes import gpu, manifest
+from headrace_sandbox.kubernetes.nodes import gpu, manifest, volumes
+from headrace_sandbox.kubernetes.nodes.balancers import Balancers
 from headrace_sandbox.kubernetes.nodes.cloud import Cloud
 from headrace_sandbox.kubernetes.nodes.objects import node_of
 from headrace_sandbox.kubernetes.nodes.plan import Create, Drain, Relabel, plan
@@ -49,6 +50,7 @@ class Controller:
 
     kube: Kube
     cloud: Cloud
+    balancers: Balancers | None = None
     drain_s: float = DRAIN_S
     states: dict[str, GroupState] = field(default_factory=dict)
     unserved: dict[str, str] = field(default_factory=dict)
@@ -67,6 +69,9 @@ class Controller:
         self._finish_drains(nodes, now)
         self._advertise(nodes, look.groups)
         self._report(nodes, look.groups, look.unserved)
+        volumes.turn(self.kube, {node.name: node.zone for node in nodes})
+        if self.balancers is not None:
+            self.balancers.turn(frozenset(_region(node.group_arn) for node in nodes))
 
     def _nodes(self) -> list[Node]:
         documents = self.kube.items(NODES)
