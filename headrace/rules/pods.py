@@ -18,6 +18,8 @@ _SPECS: Final = {
     "kubernetes:batch/v1:CronJob": "spec.jobTemplate.spec.template.spec",
 }
 KINDS: Final = tuple(_SPECS)
+# Key and value of the taint and label of the router's nodes (headrace_components.router_manifests).
+ROUTER_TIER: Final = ("headrace.dev/tier", "router")
 
 
 def containers(graph: Graph) -> Iterator[tuple[Resource, str, Mapping[str, Any] | Unknown]]:
@@ -49,3 +51,16 @@ def images(graph: Graph) -> Iterator[tuple[Resource, str, Any]]:
         for resource in graph.of(type_):
             if resource.get("image") is not None:
                 yield resource, "image", resource.get("image")
+
+
+def of_the_router(graph: Graph) -> Iterator[tuple[Resource, Mapping[str, Any]]]:
+    """Workloads that ask for the router's nodes, each with its pod's spec. What tolerates every taint doesn't: agents
+    that run on all nodes do that."""
+    for kind, path in _SPECS.items():
+        for resource in graph.of(kind):
+            spec = resource.at(path)
+            if isinstance(spec, Mapping) and any(
+                isinstance(one, Mapping) and (one.get("key"), one.get("value")) == ROUTER_TIER
+                for _, one in resource.items(f"{path}.tolerations")
+            ):
+                yield resource, spec

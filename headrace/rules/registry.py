@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from headrace.rules.availability import (
+    data_store_can_be_lost,
     deployment_without_disruption_budget,
     router_not_redundant,
     single_point_of_capacity,
@@ -27,6 +28,7 @@ from headrace.rules.cost import (
     cost_over_budget,
 )
 from headrace.rules.network import (
+    data_store_exposed,
     egress_beside_the_router,
     gpu_nodes_only_in_private_subnets,
     open_security_group,
@@ -41,6 +43,7 @@ from headrace.rules.parity import (
     release_differs_between_pools,
 )
 from headrace.rules.records import (
+    audit_trail_incomplete,
     bucket_without_object_lock,
     key_without_rotation,
     lineage_missing,
@@ -59,6 +62,7 @@ from headrace.rules.residency import (
 from headrace.rules.rule import Rule
 from headrace.rules.security import (
     compromised_release,
+    connection_in_plain_text,
     image_from_foreign_registry,
     image_without_digest,
     imds_v1,
@@ -85,6 +89,7 @@ from headrace.rules.tenancy import (
 )
 
 RULES: Final[tuple[Rule, ...]] = (
+    data_store_can_be_lost.RULE,
     deployment_without_disruption_budget.RULE,
     router_not_redundant.RULE,
     single_point_of_capacity.RULE,
@@ -99,6 +104,7 @@ RULES: Final[tuple[Rule, ...]] = (
     purchase_without_approval.RULE,
     too_much_promised.RULE,
     cost_over_budget.RULE,
+    data_store_exposed.RULE,
     egress_beside_the_router.RULE,
     gpu_nodes_only_in_private_subnets.RULE,
     open_security_group.RULE,
@@ -109,6 +115,7 @@ RULES: Final[tuple[Rule, ...]] = (
     gpu_too_old.RULE,
     model_does_not_fit.RULE,
     release_differs_between_pools.RULE,
+    audit_trail_incomplete.RULE,
     bucket_without_object_lock.RULE,
     key_without_rotation.RULE,
     lineage_missing.RULE,
@@ -122,6 +129,7 @@ RULES: Final[tuple[Rule, ...]] = (
     serverless_outside_jurisdiction.RULE,
     storage_outside_jurisdiction.RULE,
     compromised_release.RULE,
+    connection_in_plain_text.RULE,
     image_from_foreign_registry.RULE,
     image_without_digest.RULE,
     imds_v1.RULE,

@@ -1,13 +1,16 @@
 """Machines other than the router's that can reach the internet.
 
-**What.** No subnet in which a node group or the cluster's interfaces stand has a default route out. Only subnets in
-which no node group stands (the router's, the NAT gateways') may have one.
+**What.** No subnet in which a node group or the cluster's interfaces stand has a default route out. Only the router's
+nodes may stand in one: they carry the taint `headrace.dev/tier=router`, which keeps other pods off, and only pods in
+`routerNamespaces` tolerate it. The router's own network policies deny by default and allow its pools, its data stores
+and the serverless providers.
 
 **Why.** What has a way out can send prompts and weights out. One way, through the router, can be watched and priced.
 
-**Passes.** Node groups and clusters in subnets with local routes.
+**Passes.** Node groups and clusters in subnets with local routes; the router's tainted nodes.
 
-**Violates.** A CPU node group in a subnet behind a NAT gateway.
+**Violates.** A route to an internet, NAT, egress-only or transit gateway from a subnet of other nodes; a pod of
+somebody else that tolerates the router's taint; a destination of the router that is none of its pools.
 
 **Undecidable when** a route's target is not known and depends on nothing. GPU node groups are held stricter by
 `gpu-nodes-only-in-private-subnets`.
@@ -15,9 +18,11 @@ which no node group stands (the router's, the NAT gateways') may have one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
+from headrace.rules import pods
+from headrace.rules.facts import RouterFacts
 from headrace.rules.finding import Severity
 from headrace.rules.graph import Graph, Resource, Unknown
 from headrace.rules.network.gpu_nodes_only_in_private_subnets import (
@@ -29,7 +34,7 @@ from headrace.rules.network.gpu_nodes_only_in_private_subnets import (
     ROUTE_TABLE,
     SUBNET,
 )
-from headrace.rules.rule import Broken, Rule, Said, Undecided, View
+from headrace.rules.rule import Broken, Parameter, Rule, Said, Undecided, View
 
 _CLUSTER: Final = "aws:eks/cluster:Cluster"
 _TARGETS: Final = ("gatewayId", "natGatewayId", "egressOnlyGatewayId", "transitGatewayId", "networkInterfaceId")
@@ -42,10 +47,33 @@ def check(view: View) -> Iterator[Said]:
         types = group.get("instanceTypes") or ()
         image = group.get("amiType")
         gpus = isinstance(image, str) and "NVIDIA" in image
-        if not gpus and not any(isinstance(one, str) and GPU_FAMILY.match(one) for one in types if types):
+        gpus = gpus or any(isinstance(one, str) and GPU_FAMILY.match(one) for one in types if types)
+        if not gpus and not _tainted(group):
             yield from _place(graph, group, "subnetIds", group.get("subnetIds"))
     for cluster in graph.of(_CLUSTER):
         yield from _place(graph, cluster, "vpcConfig", cluster.at("vpcConfig.subnetIds"))
+    for workload, _ in pods.of_the_router(graph):
+        if pods.namespace_of(workload) not in view.words("routerNamespaces"):
+            yield Broken(
+                resource=workload.urn,
+                sentence="its pods tolerate the taint of the router's nodes, so they would share its way out",
+            )
+    for component, facts in graph.records(RouterFacts):
+        known = {*facts.pools, *view.words("destinations")}
+        if not facts.network_default_deny:
+            yield Broken(resource=component.urn, sentence="its network policies do not deny by default")
+        for stranger in sorted(set(facts.egress_to) - known):
+            yield Broken(resource=component.urn, sentence=f"its network policies let it reach {stranger}")
+
+
+def _tainted(group: Resource) -> bool:
+    """Whether the group is the router's: its taint keeps all other pods off."""
+    return any(
+        isinstance(taint, Mapping)
+        and (taint.get("key"), taint.get("value")) == pods.ROUTER_TIER
+        and taint.get("effect") in ("NO_SCHEDULE", "NO_EXECUTE")
+        for _, taint in group.items("taints")
+    )
 
 
 def _place(graph: Graph, one: Resource, name: str, ids: object) -> Iterator[Said]:
@@ -90,8 +118,16 @@ RULE: Final = Rule(
     description="Only the router's subnets have a way to the internet.",
     remediation="put the machines into private or intra subnets of PrivateNetwork and reach AWS through VPC endpoints",
     references=("SOC 2 CC6.6", "GDPR article 32"),
-    reads=(NODE_GROUP, _CLUSTER, SUBNET, ASSOCIATION, ROUTE_TABLE, ROUTE),
+    reads=(NODE_GROUP, _CLUSTER, SUBNET, ASSOCIATION, ROUTE_TABLE, ROUTE, *pods.KINDS, "router"),
     since="0.1.0",
-    early=(ROUTE,),
+    early=(ROUTE, "headrace:index:Router", *pods.KINDS),
+    parameters=(
+        Parameter(name="routerNamespaces", description="Namespaces of the router's own pods.", default=("router",)),
+        Parameter(
+            name="destinations",
+            description="What the router may reach beside its pools.",
+            default=("data-stores", "serverless-ingress"),
+        ),
+    ),
     check=check,
 )

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from headrace.rules.facts import AuditTrailFacts
 from headrace.rules.finding import Severity
 from headrace.rules.graph import Unknown
 from headrace.rules.rule import Broken, Parameter, Rule, Said, View, undecided
@@ -32,6 +33,11 @@ def check(view: View) -> Iterator[Said]:
             resource="settings:audit.retentionDays",
             sentence=f"audit records are kept {view.settings.audit.retention_days} days, {least:g} are needed",
         )
+    for component, facts in view.graph.records(AuditTrailFacts):
+        if facts.retention_days < least:
+            yield Broken(
+                resource=component.urn, sentence=f"its bucket locks {facts.retention_days} days, {least:g} are needed"
+            )
     for one in view.graph.of(_LOCK):
         if "audit" not in f"{one.name} {one.get('bucket')}":
             continue
@@ -58,9 +64,9 @@ RULE: Final = Rule(
         "EU AI Act article 19 (from 2 December 2027 for Annex III, 2 August 2028 for Annex I)",
         "SOC 2 CC7.3",
     ),
-    reads=("settings", _LOCK, _LOG_GROUP),
+    reads=("settings", "auditTrail", _LOCK, _LOG_GROUP),
     since="0.1.0",
-    early=("headrace:index:HybridPlatform", _LOCK),
+    early=("headrace:index:HybridPlatform", "headrace:index:AuditTrail", _LOCK),
     parameters=(Parameter(name="auditDays", description="Least days.", default=183, minimum=183, maximum=36500),),
     check=check,
 )
