@@ -1,9 +1,13 @@
 """The durable spool: `append` gives a promise that holds once the entry is on disk. Bounded, batched, crash-safe.
 
-Entries get their place in the chain at once and in order; a single writer thread writes and syncs them in batches, so
-that a hundred requests share one sync. A promise is kept after fdatasync and not before. When as many entries wait as
-fit, `append` raises `Pushback`; when the disk fails, every later `append` raises `SpoolBroken` until restart, because
-after a failed sync nobody knows what is on disk (the kernel may have dropped the pages).
+Entries get their place in the chain at once and in order. What was appended in one turn of the event loop goes to the
+kernel in one write at its end, or earlier when `flush` asks: from then on it survives the death of the process. A
+thread forces it to disk: at once where somebody holds a promise, which is kept after fdatasync and not before, and
+within `REST_S` otherwise. So a machine that dies takes at most the last `REST_S` of what nobody waited for.
+
+When as many entries wait for the disk as fit, `append` raises `Pushback`; when the disk fails, every later `append`
+raises `SpoolBroken` until restart, because after a failed sync nobody knows what is on disk (the kernel may have
+dropped the pages).
 """
 
 from __future__ import annotations
@@ -29,6 +33,8 @@ from headrace.errors import refuse
 
 SEGMENT_BYTES: Final = 16 << 20
 MOST_WAITING: Final = 20_000
+# Pause between two syncs that nobody waits for.
+REST_S: Final = 0.05
 
 
 class Pushback(Exception):
@@ -89,11 +95,18 @@ class Spool:
         self._heads: dict[int, bytes] = {}  # first sequence of a segment -> head before it
         self.durable, head = self._recover()
         self._next, self._head = self.durable, head
-        self._waiting: deque[tuple[Link, asyncio.Future[Position] | None]] = deque()
+        self._written = self.durable
+        self._pending: list[Link] = []  # have a place, are not written yet; the event loop's own
+        self._promises: deque[tuple[int, asyncio.Future[Position], Position]] = deque()
+        self._retired: list[int] = []  # full segments that are not on disk yet
         self._wake = threading.Condition()
         self._stopping = False
+        self._wanted = False  # somebody waits for the disk
         self._broken: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._flushing = False
+        self.lost = 0
+        """Entries that had a place and could not be written."""
         self._handle, self._size = self._open_last()
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
         self._thread.start()
@@ -101,12 +114,12 @@ class Spool:
     @property
     def healthy(self) -> bool:
         """Whether entries can be recorded."""
-        return self._broken is None and not self._stopping and len(self._waiting) < MOST_WAITING
+        return self._broken is None and not self._stopping and self.waiting < MOST_WAITING
 
     @property
     def waiting(self) -> int:
         """Entries that are not on disk yet."""
-        return len(self._waiting)
+        return self._next - self.durable
 
     @property
     def base(self) -> Base:
@@ -123,25 +136,66 @@ class Spool:
         """Hash of the last entry."""
         return self._head
 
-    def append(self, entry: Entry, *, wait: bool = True) -> asyncio.Future[Position] | None:
-        """Gives an entry its place. The future is done when it is durable; without `wait` there is none.
+    def append(self, entry: Entry | bytes, *, wait: bool = True) -> asyncio.Future[Position] | None:
+        """Gives an entry (or its canonical bytes) its place. The future is done when it is durable; without `wait`
+        there is none.
 
         Call it from one event loop only. Raises `Pushback` or `SpoolBroken`; then the entry has no place.
         """
         if self._broken is not None:
             raise SpoolBroken(f"the journal can't be written ({self._broken})") from self._broken
-        if len(self._waiting) >= MOST_WAITING or self._stopping:
-            raise Pushback(f"{len(self._waiting)} entries wait for the disk")
+        if self._next - self.durable >= MOST_WAITING or self._stopping:
+            raise Pushback(f"{self.waiting} entries wait for the disk")
+        item = link(self.writer, self._next, self._head, entry if isinstance(entry, bytes) else canonical(entry))
+        loop = self._running_loop()
         promise: asyncio.Future[Position] | None = None
         if wait:
-            self._loop = asyncio.get_running_loop()
-            promise = self._loop.create_future()
-        item = link(self.writer, self._next, self._head, canonical(entry))
-        with self._wake:
-            self._next, self._head = item.sequence + 1, item.hash
-            self._waiting.append((item, promise))
-            self._wake.notify()
+            if loop is None:
+                raise RuntimeError("only an event loop can wait for the disk")
+            promise = loop.create_future()
+            self._promises.append((item.sequence, promise, Position(sequence=item.sequence, hash=item.hash)))
+        self._next, self._head = item.sequence + 1, item.hash
+        self._pending.append(item)
+        if loop is None:
+            self.flush()
+        elif not self._flushing:
+            self._flushing = True
+            loop.call_soon(self._flush_soon)
         return promise
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop | None:
+        try:
+            self._loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return None
+        return self._loop
+
+    def _flush_soon(self) -> None:
+        self._flushing = False
+        with contextlib.suppress(SpoolBroken):  # whoever needs to know asks `flush` or holds a promise
+            self.flush()
+
+    def flush(self) -> None:
+        """Hands everything appended so far to the kernel, where it survives this process. Raises `SpoolBroken`."""
+        if self._broken is not None:
+            raise SpoolBroken(f"the journal can't be written ({self._broken})") from self._broken
+        if not self._pending:
+            return
+        batch, self._pending = self._pending, []
+        try:
+            self._write(batch)
+        except BaseException as error:
+            self.lost += len(batch)
+            self._fail(error)
+            if not isinstance(error, Exception):
+                raise
+            raise SpoolBroken(f"the journal can't be written ({error})") from error
+        self._written = batch[-1].sequence + 1
+        # The thread looks by itself every REST_S; only a promise is worth waking it.
+        if self._promises and not self._wanted:
+            with self._wake:
+                self._wanted = True
+                self._wake.notify()
 
     def links(self) -> Iterator[Link]:
         """All durable links that are still on disk."""
@@ -186,11 +240,14 @@ class Spool:
 
     def close(self) -> None:
         """Keeps every promise given, then lets go of the directory."""
+        with contextlib.suppress(SpoolBroken):
+            self.flush()
         with self._wake:
             self._stopping = True
             self._wake.notify()
         self._thread.join()
-        os.close(self._handle)
+        for handle in (*self._retired, self._handle):
+            os.close(handle)
         os.close(self._lock)
 
     # -- opening ------------------------------------------------------------------------------------------------------
@@ -234,67 +291,78 @@ class Spool:
         self._files.sync_directory(self.directory)
         return handle, os.fstat(handle).st_size
 
-    # -- the writer thread --------------------------------------------------------------------------------------------
+    # -- writing (event loop) and forcing to disk (thread) ------------------------------------------------------------
+
+    def _write(self, batch: list[Link]) -> None:
+        if self._size >= SEGMENT_BYTES:
+            handle = self._files.open(segment_path(self.directory, batch[0].sequence))
+            self._heads[batch[0].sequence] = batch[0].previous
+            with self._wake:
+                self._retired.append(self._handle)
+                self._handle, self._size = handle, 0
+        data = memoryview(b"".join(map(frame, batch)))
+        self._size += len(data)
+        while data:
+            data = data[self._files.write(self._handle, bytes(data)) :]
 
     def _run(self) -> None:
         while True:
             with self._wake:
-                while not self._waiting and not self._stopping:
-                    self._wake.wait()
-                batch = list(self._waiting)
-            if not batch:
+                if not self._wanted and not self._stopping:
+                    self._wake.wait(REST_S)
+                stopping = self._stopping
+                self._wanted = False
+                written, handle = self._written, self._handle
+                retired, self._retired = self._retired, []
+            if self._broken is not None:
+                self._retired += retired
                 return
-            try:
-                self._write(batch)
-            except BaseException as error:
-                self._fail(error)
+            if written > self.durable:
+                try:
+                    self._sync(handle, retired)
+                except BaseException as error:
+                    self._fail(error)
+                    return
+                self.durable = written
+                self._tell()
+            elif stopping:
                 return
-            with self._wake:
-                for _ in batch:
-                    self._waiting.popleft()
-                self.durable = batch[-1][0].sequence + 1
-            self._tell(batch)
 
-    def _write(self, batch: list[tuple[Link, asyncio.Future[Position] | None]]) -> None:
-        if self._size >= SEGMENT_BYTES:
-            os.close(self._handle)
-            self._heads[batch[0][0].sequence] = batch[0][0].previous
-            self._handle = self._files.open(segment_path(self.directory, batch[0][0].sequence))
+    def _sync(self, handle: int, retired: list[int]) -> None:
+        """Forces full segments to disk, then the new one's name, then what it holds: no later entry before these."""
+        for old in retired:
+            self._files.sync(old)
+            os.close(old)
+        if retired:
             self._files.sync_directory(self.directory)
-            self._size = 0
-        data = memoryview(b"".join(frame(item) for item, _ in batch))
-        self._size += len(data)
-        while data:
-            data = data[self._files.write(self._handle, bytes(data)) :]
-        self._files.sync(self._handle)
+        self._files.sync(handle)
 
-    def _tell(self, batch: list[tuple[Link, asyncio.Future[Position] | None]]) -> None:
-        kept = [(promise, item) for item, promise in batch if promise is not None]
-        if kept and self._loop is not None:
+    def _tell(self) -> None:
+        if self._promises and self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop is gone, and with it everybody who waited
-                self._loop.call_soon_threadsafe(_keep, kept)
+                self._loop.call_soon_threadsafe(self._keep)
+
+    def _keep(self) -> None:
+        while self._promises and self._promises[0][0] < self.durable:
+            _, promise, position = self._promises.popleft()
+            if not promise.done():
+                promise.set_result(position)
+        if self._promises and not self._wanted:  # written while the last sync ran
+            with self._wake:
+                self._wanted = True
+                self._wake.notify()
 
     def _fail(self, error: BaseException) -> None:
-        with self._wake:
-            self._broken = error
-            lost = [promise for _, promise in self._waiting if promise is not None]
-            self._waiting.clear()
-        if lost and self._loop is not None:
-            broken = SpoolBroken(f"the journal can't be written ({error})")
+        self._broken = error
+        if self._promises and self._loop is not None:
             with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(_break, lost, broken)
+                self._loop.call_soon_threadsafe(self._break, SpoolBroken(f"the journal can't be written ({error})"))
 
-
-def _keep(kept: list[tuple[asyncio.Future[Position], Link]]) -> None:
-    for promise, item in kept:
-        if not promise.done():
-            promise.set_result(Position(sequence=item.sequence, hash=item.hash))
-
-
-def _break(lost: list[asyncio.Future[Position]], error: SpoolBroken) -> None:
-    for promise in lost:
-        if not promise.done():
-            promise.set_exception(error)
+    def _break(self, error: SpoolBroken) -> None:
+        while self._promises:
+            _, promise, _ = self._promises.popleft()
+            if not promise.done():
+                promise.set_exception(error)
 
 
 def _locked(directory: Path) -> int:

@@ -64,7 +64,6 @@ def classify(
     endpoint: str,
     headers: Mapping[str, str],
     body: Any,
-    body_bytes: int,
     caller: Caller,
     policy: RouterConfig,
     residencies: Mapping[str, frozenset[str]],

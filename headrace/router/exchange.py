@@ -1,322 +1,188 @@
-"""One request from admission to its record: attempts, retries, the stream, and what is booked at the end.
+"""A turn over HTTP: attempts at model servers, retries before the first byte, the stream to the caller.
 
-Whatever happens (answer, failure, cancellation), `Exchange.run` gives the slot back once and writes one final entry.
+Whatever happens (answer, failure, cancellation), the turn ends once: its slot goes back and its record is written.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
-import aiohttp
-
-from headrace.audit.record import Entry
-from headrace.audit.spool import Position, SpoolBroken
 from headrace.router.config import PoolConfig
-from headrace.router.engine import Admission, Engine, RetryBudget
+from headrace.router.engine import Admission
 from headrace.router.events import Outcome
-from headrace.router.journal import Journal
-from headrace.router.metrics import Metrics
+from headrace.router.http_client import Response
 from headrace.router.sse import StreamFilter, error_event
-from headrace.router.types import NANO, Refusal, RequestFacts
+from headrace.router.telemetry import Span
+from headrace.router.turn import Failure, Turn
+from headrace.router.types import Refusal
 from headrace.router.upstream import Answer, StreamBroken, Upstream, UpstreamError, body_for
-from headrace.router.usage import Usage, UsageReader
+from headrace.router.usage import UsageReader
 
 # What is left of a time limit for writing the end: the reservation was made for the whole of it.
 _MARGIN_S: Final = 0.05
-_MOST_ATTEMPTS: Final = 3
-_NO_RECORD: Final = Refusal(
-    status=503,
-    code="cannot_record",
-    sentence="requests of this workload must be recorded, and the journal can't be written",
-    next_step="try again later",
-    retry_after_s=5.0,
-)
+_BREAK_S: Final = 1.0
 
 
 class Sink(Protocol):
     """Where an answer goes: the caller's connection."""
 
-    async def begin(self, *, status: int, content_type: str, pool: str, stream: bool) -> None:
-        """Sends the head."""
+    def whole(self, *, status: int, content_type: str, pool: str, body: bytes) -> None:
+        """Sends an answer that is all there."""
+
+    def begin(self, *, status: int, content_type: str, pool: str) -> None:
+        """Sends the head of a stream."""
 
     async def write(self, data: bytes) -> None:
-        """Sends some of the body."""
+        """Sends some of a stream."""
 
-    async def end(self, *, broken: bool) -> None:
-        """Ends the body; a broken one visibly."""
+    def end(self, *, broken: bool) -> None:
+        """Ends a stream; a broken one visibly."""
 
 
-@dataclass(kw_only=True)
-class Services:
-    """What an exchange works with."""
+class _Unrecorded(Exception):
+    """A request that must be recorded could not be; `refusal` says so and was booked."""
 
-    engine: Engine
-    journal: Journal
-    upstream: Upstream
-    metrics: Metrics
-    retries: RetryBudget
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.code)
+        self.refusal = refusal
 
 
 class Exchange:
-    """One request."""
+    """One request that has entered."""
 
-    def __init__(
-        self, services: Services, facts: RequestFacts, body: Mapping[str, Any], base: Entry, *, traceparent: str
-    ) -> None:
-        self._services = services
-        self._facts = facts
+    def __init__(self, turn: Turn, upstream: Upstream, body: Mapping[str, Any], span: Span) -> None:
+        self._turn = turn
+        self._upstream = upstream
         self._body = body
-        self._base = base
-        self._traceparent = traceparent
-        self._policy = services.engine.policy  # the configuration of its arrival, whatever is reloaded meanwhile
-        self._spent = 0
-        self._attempts = 0
-        self._began = False
-        self.first_byte_at: float | None = None
-        self._arrived = services.engine.clock()
+        self._span = span
 
     async def run(self, sink: Sink) -> Refusal | None:
         """Serves the request into `sink`. A refusal means that nothing was sent yet and says what to answer."""
-        engine, facts = self._services.engine, self._facts
-        last: UpstreamError | None = None
+        turn = self._turn
         while True:
-            try:
-                placed = await engine.place(facts)
-            except asyncio.CancelledError:
-                self._refused(_gone(), facts)
-                raise
+            placed = await turn.place()
             if isinstance(placed, Refusal):
-                refusal = placed if last is None else _after_failure(last, placed)
-                self._refused(refusal, facts)
-                return refusal
-            self._attempts += 1
-            self._decided(placed)
+                return placed
             try:
-                failed = await self._attempt(placed, sink)
-            except _Unrecorded:
-                self._refused(_NO_RECORD, facts)
-                return _NO_RECORD
-            if failed is None:
+                failure = await self._attempt(placed, sink)
+            except _Unrecorded as unrecorded:
+                return unrecorded.refusal
+            if failure is None:
                 return None
-            last = failed
-            now = engine.clock()
-            if self._attempts >= _MOST_ATTEMPTS or not self._services.retries.take(now, self._policy.retry_budget):
-                refusal = _after_failure(last, None)
-                self._refused(refusal, facts)
+            refusal = turn.failed(failure)
+            if refusal is not None:
                 return refusal
-            self._services.metrics.retries.labels(facts.workload, placed.route.pool).inc()
-            facts = replace(facts, excluded=facts.excluded | {placed.route.pool})
 
-    async def _attempt(self, admission: Admission, sink: Sink) -> UpstreamError | None:
-        """One attempt. None: an answer went to the caller, whole or broken, and is recorded."""
-        pool = self._policy.pools.get(admission.route.pool) or self._services.engine.policy.pools[admission.route.pool]
-        reader = UsageReader(stream=self._facts.stream, prompt_estimate=self._facts.prompt_tokens)
-        outcome, said, status = Outcome.CANCELLED, "cancelled", 499
-        retry_after: float | None = None
-        failed: UpstreamError | None = None
-        unrecorded = False
-        durable = self._services.journal.reserve(self._base, admission, self._policy, spent=self._spent)
+    async def _attempt(self, admission: Admission, sink: Sink) -> Failure | None:
+        """One attempt. None: an answer went to the caller, whole or broken, and the turn is settled."""
+        turn, facts = self._turn, self._turn.facts
+        reader = UsageReader(stream=facts.stream, prompt_estimate=facts.prompt_tokens)
+        span = self._span.upstream(admission.route.pool)
         try:
-            if durable is None and self._policy.workloads[self._facts.workload].records_required:
-                outcome, unrecorded = Outcome.CALLER_FAULT, True
-                raise _Unrecorded
-            limit_s = max(0.1, admission.route.time_limit_s - _MARGIN_S)
             try:
-                async with asyncio.timeout(limit_s):
-                    outcome, said, status = await self._carry(admission, pool, reader, durable, sink)
+                async with asyncio.timeout(max(0.1, admission.route.time_limit_s - _MARGIN_S)):
+                    outcome, said, status = await self._carry(admission, reader, sink, span.traceparent)
             except TimeoutError:
                 outcome, said, status = Outcome.FAILED, "time-limit", 504
-                if not self._began:
-                    failed = UpstreamError("time-limit", Outcome.FAILED, status=504)
-                else:
-                    await self._break(sink, "time_limit", "the request's time limit has passed")
+                if not turn.began:
+                    return Failure(kind="time-limit", outcome=Outcome.FAILED, status=504)
+                await self._break(sink, "time_limit", "the request's time limit has passed")
             except UpstreamError as error:
-                failed, outcome, retry_after = error, error.outcome, error.retry_after_s
-            except SpoolBroken:
-                outcome, unrecorded = Outcome.CALLER_FAULT, True
-                raise _Unrecorded from None
-        finally:
+                span.ended(error.failure.status or 0, error.failure.kind)
+                return error.failure
             reader.finish()
-            usage = reader.usage
-            tokens = usage.total if self._began else 0
-            self._spent += self._services.engine.finish(
-                admission, outcome=outcome, tokens=tokens, retry_after_s=retry_after
-            )
-            if failed is not None:
-                self._services.metrics.upstream_errors.labels(admission.route.pool, failed.kind).inc()
-            elif not unrecorded:
-                self._record(admission, usage, said, status)
-        return failed
+            span.ended(status, "" if outcome is Outcome.OK else said)
+            turn.settle(outcome, said=said, status=status, usage=reader.usage)
+        except _Unrecorded:
+            raise
+        except BaseException:  # cancelled, or the caller's connection broke: nobody reads on
+            if turn.admission is not None:
+                reader.finish()
+                span.ended(499, "cancelled")
+                turn.abandon(reader.usage)
+            raise
+        return None
 
     async def _carry(
+        self, admission: Admission, reader: UsageReader, sink: Sink, traceparent: str
+    ) -> tuple[Outcome, str, int]:
+        """Sends, waits for the answer and passes it on. Returns how it ended."""
+        turn, upstream, facts = self._turn, self._upstream, self._turn.facts
+        pool = turn.pool
+        assert pool is not None  # noqa: S101 - placed
+        body = body_for(self._body, pool, stream=facts.stream, endpoint=facts.endpoint)
+        response: Response | None = None
+        try:
+            if facts.stream:
+                async with asyncio.timeout(first_byte_limit_s(admission, pool, stream=True)):
+                    response = await upstream.open(pool, facts.endpoint, body, traceparent)
+                    answer = await upstream.begin(response, stream=True)
+            else:  # it begins when it is complete: the time limit of the whole request is the only one
+                response = await upstream.open(pool, facts.endpoint, body, traceparent)
+                answer = await upstream.begin(response, stream=False)
+            refusal = await turn.recorded()
+            if refusal is not None:
+                raise _Unrecorded(refusal)
+            turn.begin(fault_of_caller=answer.status >= 400)
+            return await self._pass_on(answer, response, admission, pool, reader, sink)
+        except TimeoutError:
+            if turn.began:
+                raise
+            raise UpstreamError("no-answer", Outcome.FAILED, status=504) from None
+        finally:
+            if response is not None:
+                response.release()  # not read to its end: closed, which tells the model server to stop
+
+    async def _pass_on(
         self,
+        answer: Answer,
+        response: Response,
         admission: Admission,
         pool: PoolConfig,
         reader: UsageReader,
-        durable: asyncio.Future[Position] | None,
         sink: Sink,
     ) -> tuple[Outcome, str, int]:
-        """Sends, waits for the answer and passes it on. Returns how it ended."""
-        upstream, stream = self._services.upstream, self._facts.stream
-        body = body_for(self._body, pool, stream=stream, endpoint=self._facts.endpoint)
-        response: aiohttp.ClientResponse | None = None
-        whole = False
-        try:
-            async with asyncio.timeout(_first_byte_limit(admission, pool, stream=stream)):
-                response = await upstream.open(pool, self._facts.endpoint, body, self._traceparent)
-                answer = await upstream.begin(response, pool, stream=stream)
-            if durable is not None:
-                try:
-                    await durable  # the caller sees nothing of what is not on disk
-                except SpoolBroken:
-                    if self._policy.workloads[self._facts.workload].records_required:
-                        raise
-            self.first_byte_at = self._services.engine.clock()
-            if answer.status < 400:
-                self._services.engine.first_byte(admission)
-            self._began = True
-            await sink.begin(
-                status=answer.status, content_type=answer.content_type, pool=admission.route.pool, stream=stream
+        if answer.document is not None:
+            reader.whole(answer.document)
+            sink.whole(
+                status=answer.status, content_type=answer.content_type, pool=admission.route.pool, body=answer.first
             )
-            ended = await self._pass_on(answer, reader, sink)
-        except TimeoutError:
-            if self._began:
-                raise
-            raise UpstreamError("no-answer", Outcome.FAILED, status=504) from None
-        else:
-            whole = ended[0] is not Outcome.FAILED
-            return ended
-        finally:
-            if response is not None:
-                if whole:
-                    response.release()
-                else:
-                    response.close()  # tells the pool to stop: nobody reads on
-
-    async def _pass_on(self, answer: Answer, reader: UsageReader, sink: Sink) -> tuple[Outcome, str, int]:
-        if not self._facts.stream or answer.status >= 400:
-            reader.feed(answer.first)
-            await sink.write(answer.first)
-            await sink.end(broken=False)
             ok = answer.status < 400
             return (Outcome.OK if ok else Outcome.CALLER_FAULT), ("ok" if ok else "caller-fault"), answer.status
         options = self._body.get("stream_options")
         asked = isinstance(options, dict) and options.get("include_usage") is True
         events = StreamFilter(drop_usage=not asked)
+        sink.begin(status=answer.status, content_type=answer.content_type, pool=admission.route.pool)
+        chunk = answer.first
         try:
-            reader.feed(answer.first)
-            await sink.write(events.feed(answer.first))
-            async for chunk in answer.chunks:
+            while chunk:
                 reader.feed(chunk)
                 await sink.write(events.feed(chunk))
+                chunk = await self._upstream.more(response, stall_s=pool.stall_timeout_s)
         except (StreamBroken, ValueError) as error:
             kind = error.kind if isinstance(error, StreamBroken) else "garbage"
             await self._break(sink, "upstream_failed", "the model server's answer broke off")
-            self._services.metrics.upstream_errors.labels(self._base.pool or "-", kind).inc()
             return Outcome.FAILED, f"stream-{kind}", answer.status
         if not reader.done:
             await self._break(sink, "upstream_failed", "the model server's answer ended too early")
             return Outcome.FAILED, "stream-cut", answer.status
         await sink.write(events.rest())
-        await sink.end(broken=False)
+        sink.end(broken=False)
         return Outcome.OK, "ok", answer.status
 
     async def _break(self, sink: Sink, code: str, sentence: str) -> None:
         try:
-            async with asyncio.timeout(1.0):
-                if self._facts.stream:
-                    await sink.write(error_event(code, sentence))
-                await sink.end(broken=True)
+            async with asyncio.timeout(_BREAK_S):
+                await sink.write(error_event(code, sentence))
+            sink.end(broken=True)
         except (TimeoutError, OSError):
             return
 
-    # -- what is said about it ----------------------------------------------------------------------------------------
 
-    def _decided(self, admission: Admission) -> None:
-        metrics, facts, route = self._services.metrics, self._facts, admission.route
-        metrics.decisions.labels(facts.workload, route.pool, route.reason.value).inc()
-        if route.spilled:
-            metrics.spills.labels(facts.workload, route.pool, route.reason.value).inc()
-        if route.cold:
-            metrics.cold_starts.labels(route.pool).inc()
-        metrics.wait.labels(facts.workload).observe(max(0.0, admission.since - admission.arrived))
-
-    def _record(self, admission: Admission, usage: Usage, said: str, status: int) -> None:
-        metrics, facts, pool = self._services.metrics, self._facts, admission.route.pool
-        now = self._services.engine.clock()
-        latency = now - self._arrived
-        first = self.first_byte_at - self._arrived if self.first_byte_at is not None else 0.0
-        if not self._began:
-            usage = Usage(prompt=0, completion=0)
-        self._services.journal.post(
-            self._base,
-            admission,
-            self._policy,
-            usage=usage,
-            cost=self._spent,
-            status=status,
-            outcome=said,
-            first_token_s=first,
-            latency_s=latency,
-        )
-        metrics.requests.labels(facts.workload, facts.tenant, pool, str(status)).inc()
-        metrics.cost.labels(facts.workload, facts.tenant, facts.project, pool).inc(self._spent / NANO)
-        metrics.latency.labels(facts.workload, pool).observe(latency)
-        if not self._began or said == "caller-fault":
-            return
-        metrics.first_token.labels(facts.workload, pool).observe(first)
-        metrics.tokens.labels(facts.workload, facts.tenant, pool, "in").inc(usage.prompt)
-        metrics.tokens.labels(facts.workload, facts.tenant, pool, "out").inc(usage.completion)
-        if facts.stream and usage.completion > 1:
-            metrics.inter_token.labels(facts.workload, pool).observe((latency - first) / (usage.completion - 1))
-        slo = self._policy.workloads[facts.workload].time_to_first_token_s
-        if slo is not None and facts.stream:
-            metrics.slo.labels(facts.workload, str(first <= slo).lower()).inc()
-
-    def _refused(self, refusal: Refusal, facts: RequestFacts) -> None:
-        metrics = self._services.metrics
-        metrics.refusals.labels(facts.workload, facts.tenant, refusal.code).inc()
-        metrics.requests.labels(facts.workload, facts.tenant, "-", str(refusal.status)).inc()
-        base = replace(self._base, cost_nano=self._spent)
-        self._services.journal.refuse(base, facts, refusal, self._policy)
-
-
-class _Unrecorded(Exception):
-    """A request that must be recorded could not be."""
-
-
-def _first_byte_limit(admission: Admission, pool: PoolConfig, *, stream: bool) -> float:
+def first_byte_limit_s(admission: Admission, pool: PoolConfig, *, stream: bool) -> float:
     """When an answer that has not begun counts as hung. Without streaming it begins when it is complete."""
     if not stream:
         return admission.route.time_limit_s
     return pool.first_byte_timeout_s + (pool.cold_start_s * 3 if admission.route.cold else 0.0)
-
-
-def _gone() -> Refusal:
-    return Refusal(status=499, code="caller_gone", sentence="the caller went away while it waited", next_step="none")
-
-
-def _after_failure(error: UpstreamError, placed: Refusal | None) -> Refusal:
-    """What to answer when attempts failed and no pool is left or the retry budget is used up."""
-    removed = placed.removed if placed is not None else ()
-    if error.outcome is Outcome.PUSHED_BACK:
-        return Refusal(
-            status=429,
-            code="upstream_busy",
-            sentence="every pool that may take this request is over its own limits",
-            next_step="try again after the time in Retry-After",
-            retry_after_s=error.retry_after_s or 1.0,
-            removed=removed,
-        )
-    status = 504 if error.status == 504 or error.kind == "no-answer" else 502
-    return Refusal(
-        status=status,
-        code="upstream_failed",
-        sentence=f"no model server answered ({error.kind})",
-        next_step="try again",
-        retry_after_s=1.0,
-        removed=removed,
-    )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from headrace.audit.ledger import Ledger
-from headrace.audit.record import Entry, Kind, keyed_hash
+from headrace.audit.record import Entry, Kind, encode, hashed, tenant_key
 from headrace.audit.spool import Position, Pushback, Spool, SpoolBroken
 from headrace.router.classify import Caller, Parsed
 from headrace.router.config import RouterConfig
@@ -17,6 +17,8 @@ from headrace.router.types import Account, Refusal, RequestFacts, explain
 from headrace.router.usage import Usage
 
 _TRACE = re.compile(r"^00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$")
+# Fields of an `Entry` by name; those that do not apply may be absent.
+Fields = dict[str, str | int]
 
 
 def trace_id_of(traceparent: str | None) -> str:
@@ -25,73 +27,80 @@ def trace_id_of(traceparent: str | None) -> str:
     return found.group(1) if found else ""
 
 
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """A reservation that has its place in the journal. `promise` is done once it is on disk, where that was asked."""
+
+    promise: asyncio.Future[Position] | None
+
+
 class Journal:
     """Writes entries. `now_us` is UTC in microseconds, `period` the month of the budgets."""
 
     def __init__(self, spool: Spool, *, secret: bytes, now_us: Callable[[], int], period: Callable[[], str]) -> None:
         self.spool = spool
-        self.lost = 0
+        self._refused = 0
         self._secret = secret
+        self._keys: dict[str, bytes] = {}
         self._now_us = now_us
         self._period = period
 
-    def base(self, parsed: Parsed | None, facts: RequestFacts, caller: Caller, user: str, trace: str) -> Entry:
+    @property
+    def lost(self) -> int:
+        """Entries that could not be recorded since the start."""
+        return self._refused + self.spool.lost
+
+    def base(self, parsed: Parsed, caller: Caller, *, user: str = "", trace_id: str = "") -> Fields:
         """What all entries of a request share."""
-        hashed = parsed is not None
-        return Entry(
-            kind=Kind.REFUSE,
-            request_id=facts.id,
-            at_us=self._now_us(),
-            period=self._period(),
-            environment=facts.environment,
-            tenant=facts.tenant,
-            project=facts.project,
-            key_id=caller.key_id,
-            user_hash=keyed_hash(self._secret, facts.tenant, user.encode(errors="replace")) if user else "",
-            conversation_hash=keyed_hash(self._secret, facts.tenant, parsed.conversation.encode(errors="replace"))
-            if hashed and parsed
-            else "",
-            feature=facts.feature,
-            workload=facts.workload,
-            workload_class=facts.workload_class.value,
-            endpoint=facts.endpoint,
-            release=facts.release,
-            prompt_hash=keyed_hash(self._secret, facts.tenant, parsed.prompt_digest_input) if hashed and parsed else "",
-            trace_id=trace,
-        )
+        facts = parsed.facts
+        key = self._keys.get(facts.tenant)
+        if key is None:  # tenants come from the configuration, so this stays small
+            key = self._keys[facts.tenant] = tenant_key(self._secret, facts.tenant)
+        return {
+            "request_id": facts.id,
+            "period": self._period(),
+            "environment": facts.environment,
+            "tenant": facts.tenant,
+            "project": facts.project,
+            "key_id": caller.key_id,
+            "user_hash": hashed(key, user.encode(errors="replace")) if user else "",
+            "conversation_hash": hashed(key, parsed.conversation.encode(errors="replace")),
+            "feature": facts.feature,
+            "workload": facts.workload,
+            "workload_class": facts.workload_class.value,
+            "endpoint": facts.endpoint,
+            "release": facts.release,
+            "prompt_hash": hashed(key, parsed.prompt_digest_input),
+            "trace_id": trace_id,
+        }
 
     def reserve(
-        self, base: Entry, admission: Admission, policy: RouterConfig, *, spent: int = 0
-    ) -> asyncio.Future[Position] | None:
-        """The reservation of an admitted request, with what earlier attempts `spent`. None: it can't be recorded."""
-        entry = self._routed(base, admission, policy, Kind.RESERVE)
-        return self._append(replace(entry, reserved_nano=entry.reserved_nano + spent))
+        self, base: Fields, admission: Admission, policy: RouterConfig, *, spent: int = 0, sync: bool = False
+    ) -> Reserved | None:
+        """The reservation of an admitted request, with what earlier attempts `spent`. None: it can't be recorded.
 
-    def _routed(self, base: Entry, admission: Admission, policy: RouterConfig, kind: Kind) -> Entry:
-        route = admission.route
-        pool = policy.pools.get(route.pool)
-        return replace(
-            base,
-            kind=kind,
-            at_us=self._now_us(),
-            release=admission.facts.release,
-            release_digest=pool.release_digest if pool else "",
-            pool=route.pool,
-            provider=pool.provider if pool else "",
-            region=",".join(pool.regions) if pool else "",
-            gpu=pool.gpu if pool else "",
-            reason=route.reason.value,
-            decision=admission.explanation,
-            spilled=route.spilled,
-            cold=route.cold,
-            reserved_nano=route.reservation,
-            price_version=policy.price_version,
-            policy_version=policy.policy_version,
-        )
+        With `sync` the result's promise says when it is on disk.
+        """
+        fields = {**base, **_routed(admission, policy), "kind": "reserve", "at_us": self._now_us()}
+        fields["reserved_nano"] = admission.route.reservation + spent
+        try:
+            return Reserved(self.spool.append(encode(fields), wait=sync))
+        except (Pushback, SpoolBroken):
+            self._refused += 1
+            return None
+
+    def written(self) -> None:
+        """Everything appended so far is in the kernel's hands when this returns. Raises `SpoolBroken`."""
+        self.spool.flush()
+
+    async def synced(self, reserved: Reserved) -> None:
+        """Returns when a reservation made with `sync` is on disk. Raises `SpoolBroken`."""
+        if reserved.promise is not None:
+            await reserved.promise
 
     def post(
         self,
-        base: Entry,
+        base: Fields,
         admission: Admission,
         policy: RouterConfig,
         *,
@@ -103,41 +112,47 @@ class Journal:
         latency_s: float,
     ) -> None:
         """What became of an admitted request, at the end of its last attempt."""
-        entry = replace(
-            self._routed(base, admission, policy, Kind.POST),
-            status=status,
-            outcome=outcome,
-            tokens_in=usage.prompt,
-            tokens_out=usage.completion,
-            tokens_cached=usage.cached,
-            tokens_exact=usage.exact,
-            wait_us=round((admission.since - admission.arrived) * 1e6),
-            first_token_us=round(first_token_s * 1e6),
-            latency_us=round(latency_s * 1e6),
-            cost_nano=cost,
-        )
-        self._append(entry, wait=False)
-
-    def refuse(self, base: Entry, facts: RequestFacts, refusal: Refusal, policy: RouterConfig) -> None:
-        """A request that went nowhere."""
         self._append(
-            replace(
-                base,
-                at_us=self._now_us(),
-                status=refusal.status,
-                outcome=refusal.code,
-                decision=explain(facts, refusal),
-                policy_version=policy.policy_version,
-            ),
-            wait=False,
+            {
+                **base,
+                **_routed(admission, policy),
+                "kind": "post",
+                "at_us": self._now_us(),
+                "status": status,
+                "outcome": outcome,
+                "tokens_in": usage.prompt,
+                "tokens_out": usage.completion,
+                "tokens_cached": usage.cached,
+                "tokens_exact": usage.exact,
+                "wait_us": round((admission.since - admission.arrived) * 1e6),
+                "first_token_us": round(first_token_s * 1e6),
+                "latency_us": round(latency_s * 1e6),
+                "cost_nano": cost,
+            }
         )
 
-    def _append(self, entry: Entry, *, wait: bool = True) -> asyncio.Future[Position] | None:
+    def refuse(
+        self, base: Fields, facts: RequestFacts, refusal: Refusal, policy: RouterConfig, *, spent: int = 0
+    ) -> None:
+        """A request that went nowhere, with what failed attempts `spent`."""
+        self._append(
+            {
+                **base,
+                "kind": "refuse",
+                "at_us": self._now_us(),
+                "status": refusal.status,
+                "outcome": refusal.code,
+                "decision": explain(facts, refusal),
+                "policy_version": policy.policy_version,
+                "cost_nano": spent,
+            }
+        )
+
+    def _append(self, entry: Entry | Fields) -> None:
         try:
-            return self.spool.append(entry, wait=wait)
+            self.spool.append(entry if isinstance(entry, Entry) else encode(entry), wait=False)
         except (Pushback, SpoolBroken):
-            self.lost += 1
-            return None
+            self._refused += 1
 
     def expire(self, ledger: Ledger) -> int:
         """Posts in full what a crash left open, so that it can't hide spending. Returns how many."""
@@ -146,9 +161,31 @@ class Journal:
             entry = replace(
                 held, kind=Kind.EXPIRE, at_us=self._now_us(), outcome="crashed", cost_nano=held.reserved_nano
             )
-            self._append(entry, wait=False)
+            self._append(entry)
             ledger.apply(entry)
         return len(left)
+
+
+def _routed(admission: Admission, policy: RouterConfig) -> Fields:
+    route = admission.route
+    pool = policy.pools.get(route.pool)
+    fields: Fields = {
+        "release": admission.facts.release,
+        "pool": route.pool,
+        "reason": route.reason.value,
+        "decision": admission.explanation,
+        "spilled": route.spilled,
+        "cold": route.cold,
+        "reserved_nano": route.reservation,
+        "price_version": policy.price_version,
+        "policy_version": policy.policy_version,
+    }
+    if pool is not None:
+        fields["release_digest"] = pool.release_digest
+        fields["provider"] = pool.provider
+        fields["region"] = ",".join(pool.regions)
+        fields["gpu"] = pool.gpu
+    return fields
 
 
 def accounts_of(ledger: Ledger, period: str) -> Mapping[str, Account]:

@@ -28,21 +28,25 @@ from headrace.audit.sinks.drain import Drain
 from headrace.audit.spool import Spool, replay
 from headrace.catalog.load import allowed_jurisdictions, jurisdictions
 from headrace.errors import Refused, refuse
+from headrace.router.admin import Admin
+from headrace.router.callers import Callers
 from headrace.router.config import RouterConfig, from_json
 from headrace.router.engine import Alert, Engine, RetryBudget
-from headrace.router.exchange import Services
+from headrace.router.http_server import Rules, Server
 from headrace.router.journal import Journal, accounts_of
 from headrace.router.keys import load_keys
 from headrace.router.lease import Leaser, fixed
 from headrace.router.metrics import Metrics
-from headrace.router.server import Api
+from headrace.router.server import HEADERS, Api
 from headrace.router.telemetry import tracing
+from headrace.router.turn import Services
 from headrace.router.upstream import Upstream
 
 _LOG: Final = logging.getLogger("headrace.router")
 _TICK_S: Final = 0.2
 _SCRAPE_S: Final = 1.0
 _WATCH_S: Final = 1.0
+_LAST_ANSWERS_S: Final = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +71,7 @@ class Calendar:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._zero = time.time() - clock()
+        self._period, self._period_until = "", 0.0
 
     def now_us(self) -> int:
         """Microseconds since 1970."""
@@ -77,8 +82,11 @@ class Calendar:
         return datetime.fromtimestamp(self._zero + self._clock(), tz=UTC)
 
     def period(self) -> str:
-        """Month of the budgets."""
-        return self.now().strftime("%Y-%m")
+        """Month of the budgets; computed once a second."""
+        now = self._clock()
+        if not self._period or now >= self._period_until:
+            self._period, self._period_until = self.now().strftime("%Y-%m"), now // 1 + 1
+        return self._period
 
 
 def min_instances(policy: RouterConfig, now: datetime) -> dict[str, int]:
@@ -142,7 +150,8 @@ class Router:
         self._keys = keys
         self._api: Api | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._runners: list[web.ServerRunner] = []
+        self._server: Server | None = None
+        self._admin: web.ServerRunner | None = None
         self._stop = asyncio.Event()
         self._reload = asyncio.Event()
         self._digests = self._file_digests()
@@ -156,16 +165,16 @@ class Router:
         services = Services(
             engine=self.engine,
             journal=self._journal,
-            upstream=self.upstream,
             metrics=self.metrics,
             retries=RetryBudget(),
+            callers=Callers(self.engine.policy.caller_breaker),
         )
         self._api = Api(
             services,
+            self.upstream,
             keys=self._keys,
             residencies={name: allowed_jurisdictions([name]) for name in jurisdictions()},
             instance=f"{options.replica}-{secrets.token_hex(6)}",
-            ready=self.not_ready,
             tracing=tracing(self.engine.policy.environment),
         )
         self._tick()
@@ -180,24 +189,21 @@ class Router:
             self._tasks.append(asyncio.create_task(self.leaser.run()))
         if self.drain is not None:
             self._tasks.append(asyncio.create_task(self.drain.run()))
-        await self._listen(self._api.handle_admin, options.admin_port)
-        await self._listen(self._api.handle, options.port)
+        await self._listen_admin(Admin(services, ready=self.not_ready))
+        rules = Rules(headers=HEADERS, most_body=lambda: self.engine.policy.max_request_bytes)
+        self._server = Server(self._api, rules)
+        await self._server.listen(options.host, options.port)
         _LOG.info("serving", extra={"fields": {"port": options.port, "policy": self.engine.policy.policy_version}})
 
-    async def _listen(self, handler: Callable[[web.BaseRequest], object], port: int) -> None:
+    async def _listen_admin(self, admin: Admin) -> None:
         server = web.Server(
-            handler,  # type: ignore[arg-type] # aiohttp wants Awaitable[StreamResponse]; both handlers are that
+            admin.handle,
             handler_cancellation=True,
-            max_line_size=8190,
-            max_field_size=8190,
             access_log=None,
-            lingering_time=1.0,
         )
-        runner = web.ServerRunner(server, handle_signals=False)
-        await runner.setup()
-        site = web.TCPSite(runner, self.options.host, port, backlog=1024, shutdown_timeout=1.0)
-        await site.start()
-        self._runners.append(runner)
+        self._admin = web.ServerRunner(server, handle_signals=False)
+        await self._admin.setup()
+        await web.TCPSite(self._admin, self.options.host, self.options.admin_port).start()
 
     def stop(self) -> None:
         """Asks the router to drain and stop."""
@@ -224,8 +230,12 @@ class Router:
         deadline = time.monotonic() + self.engine.policy.drain_timeout_s
         while self.engine.in_flight and time.monotonic() < deadline:
             await asyncio.sleep(0.05)
-        for runner in reversed(self._runners):
-            await runner.cleanup()
+        if self._server is not None:
+            self._server.stop_listening()
+            await self._last_answers(self._server)
+            self._server.close()
+        if self._admin is not None:
+            await self._admin.cleanup()
         if self.drain is not None:
             await self.drain.last()
         for task in self._tasks:
@@ -236,11 +246,17 @@ class Router:
         if self.leaser is not None:
             await self.leaser.close()
         if self.upstream is not None:
-            await self.upstream.close()
+            self.upstream.close()
         if self._api is not None:
             self._api.tracing.close()
         self.spool.close()
         _LOG.info("stopped", extra={"fields": {"entries": self.spool.durable}})
+
+    async def _last_answers(self, server: Server) -> None:
+        """A moment for answers that are written to reach their callers."""
+        until = time.monotonic() + _LAST_ANSWERS_S
+        while server.connections and time.monotonic() < until:
+            await asyncio.sleep(0.01)
 
     def not_ready(self) -> str | None:
         """Why the router should get no requests; None when it can decide and can record."""
@@ -262,6 +278,8 @@ class Router:
         while True:
             await asyncio.sleep(_TICK_S)
             self._tick()
+            if self.upstream is not None:
+                self.upstream.sweep()
 
     async def _scraping(self) -> None:
         while True:
@@ -298,7 +316,7 @@ class Router:
         self.engine.reload(policy, fixed(policy) if self.options.redis_url is None else None)
         if self._api is not None:
             self._api.keys = keys
-            self._api.callers.configure(policy.caller_breaker)
+            self._api.services.callers.configure(policy.caller_breaker)
         _LOG.info("reloaded", extra={"fields": {"policy": policy.policy_version}})
         return True
 
@@ -312,7 +330,7 @@ class Router:
         return found[0], found[1]
 
     def _alert(self, alert: Alert) -> None:
-        self.metrics.alerts.labels(alert.scope, f"{alert.share:g}").inc()
+        self.metrics.alerted(alert.scope, alert.share)
         _LOG.warning(
             "a budget passed a threshold",
             extra={

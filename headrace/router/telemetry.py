@@ -9,46 +9,60 @@ from __future__ import annotations
 import json
 import logging
 import os
+import random
 import re
-import secrets
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from headrace.router.types import RequestFacts
 
 if TYPE_CHECKING:
+    from opentelemetry.context import Context
     from opentelemetry.trace import Span as OtelSpan
+    from opentelemetry.trace import Tracer
 
 _TRACEPARENT: Final = re.compile(r"^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$")
 
 
+# Identifiers of traces must be unlikely to meet, not hard to guess; the system's source costs two calls a request.
+_IDS: Final = random.Random(os.urandom(32))  # noqa: S311 - see above
+
+
 class Span(Protocol):
-    """A request's span."""
+    """A request's span, or one of its attempts at a pool."""
 
     @property
     def traceparent(self) -> str:
         """What goes upstream."""
 
+    def upstream(self, pool: str) -> Span:
+        """A child for one attempt at a pool."""
+
     def ended(self, status: int, note: str) -> None:
-        """How the request ended."""
+        """How it ended. Call once."""
 
 
 class Tracing(Protocol):
     """Makes spans."""
 
-    def request(self, facts: RequestFacts, traceparent: str | None) -> Any:
-        """A context manager that yields the `Span` of a request."""
+    def request(self, facts: RequestFacts, traceparent: str | None) -> Span:
+        """The span of a request under its caller's trace."""
 
     def close(self) -> None:
         """Sends what is left."""
 
 
 class _PlainSpan:
+    __slots__ = ("traceparent",)
+
     def __init__(self, traceparent: str) -> None:
         self.traceparent = traceparent
+
+    def upstream(self, pool: str) -> Span:
+        """Nobody sees the difference: the same."""
+        del pool
+        return self
 
     def ended(self, status: int, note: str) -> None:
         """Nothing to send."""
@@ -57,30 +71,47 @@ class _PlainSpan:
 class Propagation:
     """Traces are passed on, none are exported."""
 
-    @contextmanager
-    def request(self, facts: RequestFacts, traceparent: str | None) -> Iterator[Span]:
+    def request(self, facts: RequestFacts, traceparent: str | None) -> Span:
         """The caller's trace with a span of ours, or a new trace."""
         del facts
+        own = f"{_IDS.getrandbits(64) or 1:016x}"
         if traceparent is not None and _TRACEPARENT.match(traceparent):
-            yield _PlainSpan(f"{traceparent[:36]}{secrets.token_hex(8)}{traceparent[52:]}")
-        else:
-            yield _PlainSpan(f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00")
+            return _PlainSpan(f"{traceparent[:36]}{own}{traceparent[52:]}")
+        return _PlainSpan(f"00-{_IDS.getrandbits(128) or 1:032x}-{own}-00")
 
     def close(self) -> None:
         """Nothing is held."""
 
 
 class _ExportedSpan:
-    def __init__(self, span: OtelSpan) -> None:
+    __slots__ = ("_context", "_span", "_tracer", "traceparent")
+
+    def __init__(self, tracer: Tracer, span: OtelSpan, context: Context) -> None:
+        self._tracer = tracer
         self._span = span
-        context = span.get_span_context()
-        self.traceparent = f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
+        self._context = context
+        found = span.get_span_context()
+        self.traceparent = f"00-{found.trace_id:032x}-{found.span_id:016x}-{int(found.trace_flags):02x}"
+
+    def upstream(self, pool: str) -> Span:
+        """A client span under this one."""
+        from opentelemetry.trace import SpanKind, set_span_in_context
+
+        span = self._tracer.start_span(
+            f"pool {pool}", context=self._context, kind=SpanKind.CLIENT, attributes={"headrace.pool": pool}
+        )
+        return _ExportedSpan(self._tracer, span, set_span_in_context(span, self._context))
 
     def ended(self, status: int, note: str) -> None:
-        """Status and, for a refusal, its code."""
+        """Status and, for what did not go well, why."""
+        from opentelemetry.trace import StatusCode
+
         self._span.set_attribute("http.response.status_code", status)
         if note:
             self._span.set_attribute("headrace.note", note)
+        if status >= 500 or status == 0:
+            self._span.set_status(StatusCode.ERROR, note)
+        self._span.end()
 
 
 class Exported:
@@ -100,13 +131,15 @@ class Exported:
         self._tracer = self._provider.get_tracer("headrace.router")
         self._propagator = TraceContextTextMapPropagator()
 
-    @contextmanager
-    def request(self, facts: RequestFacts, traceparent: str | None) -> Iterator[Span]:
+    def request(self, facts: RequestFacts, traceparent: str | None) -> Span:
         """A span of the request under its caller's."""
-        context = self._propagator.extract({"traceparent": traceparent}) if traceparent else None
-        with self._tracer.start_as_current_span(
+        from opentelemetry.trace import SpanKind, set_span_in_context
+
+        context = self._propagator.extract({"traceparent": traceparent} if traceparent else {})
+        span = self._tracer.start_span(
             f"router {facts.endpoint}",
             context=context,
+            kind=SpanKind.SERVER,
             attributes={
                 "gen_ai.operation.name": facts.endpoint,
                 "gen_ai.request.model": facts.workload,
@@ -115,8 +148,8 @@ class Exported:
                 "headrace.release": facts.release,
                 "headrace.request_id": facts.id,
             },
-        ) as span:
-            yield _ExportedSpan(span)
+        )
+        return _ExportedSpan(self._tracer, span, set_span_in_context(span, context))
 
     def close(self) -> None:
         """Sends what is left."""

@@ -1,4 +1,4 @@
-"""Calls to pools, over aiohttp: one attempt with its timeouts, its ways to fail told apart, and the scrape of metrics.
+"""Calls to pools: one attempt with its timeouts, its ways to fail told apart, and the scrape of metrics.
 
 Only addresses of the configuration are ever opened: a request can't add to a pool's URL, and no header of the caller
 goes upstream but its trace.
@@ -9,25 +9,28 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import aiohttp
 import orjson
 
 from headrace.router.config import PoolConfig
 from headrace.router.events import Outcome
+from headrace.router.http_client import Broken, Client, ConnectFailed, ConnectTimedOut, Origin, Response, split
+from headrace.router.turn import Failure
 
-_CONNECT_S: Final = 3.0
 _LARGEST_ANSWER: Final = 64 << 20
 _LARGEST_ERROR: Final = 64 << 10
+_LARGEST_METRICS: Final = 4 << 20
 _FAULTS_OF_OURS: Final = frozenset({401, 403, 404, 405, 407, 408})
-_PATHS: Final = {"chat.completions": "chat/completions", "completions": "completions", "embeddings": "embeddings"}
+PATHS: Final = {"chat.completions": "chat/completions", "completions": "completions", "embeddings": "embeddings"}
 _METRIC: Final = re.compile(
     rb"^(vllm:num_requests_waiting|vllm:(?:gpu|kv)_cache_usage_perc)(?:\{[^}]*\})?\s+(\S+)", re.M
 )
+
+
+_MOST_TARGETS: Final = 256
 
 
 class UpstreamError(Exception):
@@ -37,10 +40,7 @@ class UpstreamError(Exception):
         self, kind: str, outcome: Outcome, *, retry_after_s: float | None = None, status: int | None = None
     ) -> None:
         super().__init__(kind)
-        self.kind = kind
-        self.outcome = outcome
-        self.retry_after_s = retry_after_s
-        self.status = status
+        self.failure = Failure(kind=kind, outcome=outcome, retry_after_s=retry_after_s, status=status)
 
 
 class StreamBroken(Exception):
@@ -51,14 +51,25 @@ class StreamBroken(Exception):
         self.kind = kind
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """An answer that has begun. `chunks` yields what is left after `first`; close it by leaving `Upstream.call`."""
+    """An answer that has begun: all of it in `first` (and parsed in `document`), or the first bytes of a stream."""
 
     status: int
     content_type: str
     first: bytes
-    chunks: AsyncIterator[bytes]
+    document: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Where the requests of a pool go, and what their heads have in common."""
+
+    pool: PoolConfig
+    origin: Origin
+    path: str
+    host: str
+    headers: str
 
 
 def body_for(body: Mapping[str, Any], pool: PoolConfig, *, stream: bool, endpoint: str) -> bytes:
@@ -74,79 +85,109 @@ class Upstream:
     """Connections to all pools."""
 
     def __init__(self) -> None:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=30, enable_cleanup_closed=True, keepalive_timeout=15),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            skip_auto_headers={"User-Agent", "Accept-Encoding", "Accept"},
-            trust_env=False,
-        )
+        self._client = Client()
+        self._targets: dict[int, _Target] = {}
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Lets go of all connections."""
-        await self._session.close()
+        self._client.close()
 
-    def _headers(self, pool: PoolConfig, traceparent: str) -> dict[str, str]:
-        headers = {"Content-Type": "application/json"}
-        if traceparent:
-            headers["traceparent"] = traceparent
-        return headers | pool.credentials(os.environ)
+    def sweep(self) -> None:
+        """Closes connections that were idle for too long."""
+        self._client.sweep()
 
-    async def open(self, pool: PoolConfig, endpoint: str, body: bytes, traceparent: str) -> aiohttp.ClientResponse:
+    def _target(self, pool: PoolConfig) -> _Target:
+        """Looked up by identity: a reload brings new pools, and the target holds on to its own."""
+        found = self._targets.get(id(pool))
+        if found is None:
+            if len(self._targets) >= _MOST_TARGETS:
+                self._targets.clear()
+            origin, path = split(pool.url)
+            found = _Target(pool, origin, path.rstrip("/"), _host(origin), _lines(pool.credentials(os.environ)))
+            self._targets[id(pool)] = found
+        return found
+
+    async def open(self, pool: PoolConfig, endpoint: str, body: bytes, traceparent: str) -> Response:
         """Sends a request and waits for the head of the answer. Raises `UpstreamError`."""
         try:
-            return await self._session.post(
-                f"{pool.url}/{_PATHS[endpoint]}",
-                data=body,
-                headers=self._headers(pool, traceparent),
-                allow_redirects=False,
+            target = self._target(pool)
+            trace = f"traceparent: {traceparent}\r\n" if traceparent else ""
+            head = (
+                f"POST {target.path}/{PATHS[endpoint]} HTTP/1.1\r\nHost: {target.host}\r\n"
+                f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n{trace}{target.headers}\r\n"
             )
-        except aiohttp.ClientConnectorError:
-            raise UpstreamError("connect", Outcome.FAILED) from None
-        except aiohttp.ConnectionTimeoutError:
+            return await self._client.request(target.origin, head.encode() + body)
+        except ConnectTimedOut:
             raise UpstreamError("connect-timeout", Outcome.FAILED) from None
-        except (aiohttp.ClientError, OSError, socket.gaierror, ValueError):
+        except ConnectFailed:
+            raise UpstreamError("connect", Outcome.FAILED) from None
+        except (Broken, OSError, ValueError):
             raise UpstreamError("broken-head", Outcome.FAILED) from None
 
-    async def begin(self, response: aiohttp.ClientResponse, pool: PoolConfig, *, stream: bool) -> Answer:
+    async def begin(self, response: Response, *, stream: bool) -> Answer:
         """Reads until the answer is known to be one. Raises `UpstreamError` for anything that is not."""
         status = response.status
-        kind = response.headers.get("Content-Type", "")
-        if status == 429 or (status == 503 and "Retry-After" in response.headers):
+        if status == 429 or (status == 503 and b"retry-after" in response.headers):
             raise UpstreamError(str(status), Outcome.PUSHED_BACK, retry_after_s=_retry_after(response), status=status)
         if status >= 500 or status in _FAULTS_OF_OURS or 300 <= status < 400 or status < 200:
             raise UpstreamError(str(status), Outcome.FAILED, status=status)
         try:
             if status >= 400 or not stream:
                 data = await _whole(response, _LARGEST_ERROR if status >= 400 else _LARGEST_ANSWER)
-                if not _is_object(data):
+                document = _object(data)
+                if document is None:
                     raise UpstreamError("garbage", Outcome.FAILED, status=status)
-                return Answer(status=status, content_type="application/json", first=data, chunks=_nothing())
-            first = await response.content.readany()
-        except (aiohttp.ClientError, OSError):
+                return Answer(status=status, content_type="application/json", first=data, document=document)
+            first = await response.read()
+        except (Broken, OSError):
             raise UpstreamError("broken-body", Outcome.FAILED, status=status) from None
-        if not first.lstrip()[:1] or first.lstrip()[:1] not in b":dei" or "event-stream" not in kind:
+        kind = response.headers.get(b"content-type", b"")
+        start = first.lstrip()[:1]
+        if not start or start not in b":dei" or b"event-stream" not in kind:
             raise UpstreamError("garbage", Outcome.FAILED, status=status)
-        return Answer(
-            status=status,
-            content_type="text/event-stream; charset=utf-8",
-            first=first,
-            chunks=_rest(response, pool.stall_timeout_s),
-        )
+        return Answer(status=status, content_type="text/event-stream; charset=utf-8", first=first)
+
+    async def more(self, response: Response, *, stall_s: float) -> bytes:
+        """What comes next of a stream; b"" at its end. Raises `StreamBroken` where it breaks or says nothing."""
+        try:
+            return await response.read(stall_s)
+        except TimeoutError:
+            raise StreamBroken("stalled") from None
+        except (Broken, OSError):
+            raise StreamBroken("broke") from None
 
     async def scrape(self, url: str, *, limit_s: float) -> tuple[int, float] | None:
         """Waiting requests and share of KV cache in use over the model servers behind `url`; None where unknown."""
+        origin, path = split(url)
+        response: Response | None = None
         try:
-            async with self._session.get(
-                url, timeout=aiohttp.ClientTimeout(total=limit_s), allow_redirects=False
-            ) as response:
+            async with asyncio.timeout(limit_s):
+                response = await self._client.request(
+                    origin, f"GET {path} HTTP/1.1\r\nHost: {_host(origin)}\r\nAccept: text/plain\r\n\r\n".encode()
+                )
                 if response.status != 200:
                     return None
-                data = await _whole(response, 4 << 20)
-        except (aiohttp.ClientError, TimeoutError, OSError, UpstreamError):
+                data = await _whole(response, _LARGEST_METRICS)
+        except (ConnectFailed, Broken, TimeoutError, OSError, ValueError, UpstreamError):
             return None
+        finally:
+            if response is not None:
+                response.release()
         return read_signals(data)
+
+
+def _host(origin: Origin) -> str:
+    """The Host header: the port only where it is not the scheme's own."""
+    host = f"[{origin.host}]" if ":" in origin.host else origin.host
+    return host if origin.port == (443 if origin.tls else 80) else f"{host}:{origin.port}"
+
+
+def _lines(headers: Mapping[str, str]) -> str:
+    """Header lines. Raises ValueError for a value that would begin another line."""
+    for value in headers.values():
+        if not value.isprintable() or not value.isascii():
+            raise ValueError("a credential holds characters that no header may hold")
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items())
 
 
 def read_signals(text: bytes) -> tuple[int, float] | None:
@@ -167,45 +208,30 @@ def read_signals(text: bytes) -> tuple[int, float] | None:
     return (int(queue), min(1.0, kv_use)) if queue is not None and kv_use is not None else None
 
 
-def _retry_after(response: aiohttp.ClientResponse) -> float | None:
-    text = response.headers.get("Retry-After", "")
-    return float(text) if text.isascii() and text.isdigit() and len(text) < 6 else None
+def _retry_after(response: Response) -> float | None:
+    text = response.headers.get(b"retry-after", b"")
+    return float(text) if text.isdigit() and len(text) < 6 else None
 
 
-def _is_object(data: bytes) -> bool:
+def _object(data: bytes) -> dict[str, Any] | None:
     try:
-        return isinstance(orjson.loads(data), dict)
+        document = orjson.loads(data)
     except orjson.JSONDecodeError:
-        return False
+        return None
+    return document if isinstance(document, dict) else None
 
 
-async def _whole(response: aiohttp.ClientResponse, most: int) -> bytes:
-    pieces: list[bytes] = []
-    size = 0
-    async for piece in response.content.iter_any():
-        size += len(piece)
-        if size > most:
-            raise UpstreamError("too-large", Outcome.FAILED, status=response.status)
-        pieces.append(piece)
-    return b"".join(pieces)
-
-
-async def _nothing() -> AsyncIterator[bytes]:
-    return
-    yield b""
-
-
-async def _rest(response: aiohttp.ClientResponse, stall_s: float) -> AsyncIterator[bytes]:
-    """What is left of a stream. Raises `StreamBroken` when it breaks or says nothing for too long."""
-    # A limit for each read and not around the loop: a timeout must not strike while the caller's side is written.
-    try:
-        while True:
-            async with asyncio.timeout(stall_s):
-                chunk = await response.content.readany()
-            if not chunk:
-                return
-            yield chunk
-    except TimeoutError:
-        raise StreamBroken("stalled") from None
-    except (aiohttp.ClientError, OSError):
-        raise StreamBroken("broke") from None
+async def _whole(response: Response, most: int) -> bytes:
+    data = response.whole
+    if data is None:
+        pieces: list[bytes] = []
+        size = 0
+        while piece := await response.read():
+            size += len(piece)
+            if size > most:
+                raise UpstreamError("too-large", Outcome.FAILED, status=response.status)
+            pieces.append(piece)
+        data = b"".join(pieces)
+    elif len(data) > most:
+        raise UpstreamError("too-large", Outcome.FAILED, status=response.status)
+    return data

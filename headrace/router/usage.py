@@ -7,6 +7,7 @@ counted, one token each, which is what vLLM sends.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -73,7 +74,11 @@ class UsageReader:
             document = json.loads(data)
         except (ValueError, RecursionError):
             return
-        usage = document.get("usage") if isinstance(document, dict) else None
+        if isinstance(document, dict):
+            self._take(document)
+
+    def _take(self, document: Mapping[str, Any]) -> None:
+        usage = document.get("usage")
         if not isinstance(usage, dict):
             return
         prompt, completion = _whole(usage.get("prompt_tokens")), _whole(usage.get("completion_tokens"))
@@ -87,6 +92,11 @@ class UsageReader:
             cached=cached or 0,
             exact=prompt is not None,
         )
+
+    def whole(self, document: Mapping[str, Any]) -> None:
+        """A whole answer that was parsed already."""
+        self._take(document)
+        self.done = True
 
     def finish(self) -> None:
         """No more comes. Reads a whole answer."""

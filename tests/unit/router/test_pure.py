@@ -78,7 +78,6 @@ def classified(body: Any, headers: dict[str, str] | None = None, **over: Any) ->
         endpoint=over.get("endpoint", "chat.completions"),
         headers=headers or {},
         body=body,
-        body_bytes=0,
         caller=over.get("caller", CALLER),
         policy=over.get("policy") or config(),
         residencies={"EU": allowed_jurisdictions(["EU"]), "US": allowed_jurisdictions(["US"])},

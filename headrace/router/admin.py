@@ -1,0 +1,67 @@
+"""Health, metrics and state, on a port of their own that callers can't reach."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Final
+
+from aiohttp import web
+
+from headrace.router.turn import Services
+
+_JSON: Final = "application/json"
+_PROMETHEUS: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Admin:
+    """Handler of the admin port. `ready` says why the router should get no requests, or None."""
+
+    def __init__(self, services: Services, *, ready: Callable[[], str | None]) -> None:
+        self._services = services
+        self._ready = ready
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Liveness, readiness, metrics, state."""
+        path = request.raw_path.partition("?")[0]
+        if request.method != "GET":
+            return web.Response(status=405)
+        if path == "/livez":
+            return web.Response(text="alive\n")
+        if path == "/readyz":
+            why = self._ready()
+            return web.Response(status=200 if why is None else 503, text=f"{why or 'ready'}\n")
+        if path == "/metrics":
+            journal = self._services.journal
+            text = self._services.metrics.render(
+                self._services.engine, spool_waiting=journal.spool.waiting, lost=journal.lost
+            )
+            return web.Response(body=text, headers={"Content-Type": _PROMETHEUS})
+        if path == "/state":
+            return web.Response(body=self._state(), headers={"Content-Type": _JSON})
+        return web.Response(status=404)
+
+    def _state(self) -> bytes:
+        engine = self._services.engine
+        pools = {
+            name: {
+                "inFlight": view.in_flight,
+                "waiting": view.waiting + view.waiting_batch,
+                "phase": view.phase.value,
+                "circuit": view.circuit.value,
+            }
+            for name, view in engine.state.pools.items()
+        }
+        accounts = {
+            scope: {"spentNano": account.spent, "reservedNano": account.reserved, "parallel": account.parallel}
+            for scope, account in engine.state.accounts.items()
+        }
+        return json.dumps(
+            {
+                "period": engine.state.period,
+                "policyVersion": engine.policy.policy_version,
+                "pools": pools,
+                "accounts": accounts,
+                "leases": dict(engine.state.leases),
+            }
+        ).encode()
