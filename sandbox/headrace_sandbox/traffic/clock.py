@@ -19,7 +19,6 @@ from typing import Any, TypeVarTuple
 
 import uvloop
 
-
 _Ts = TypeVarTuple("_Ts")
 
 

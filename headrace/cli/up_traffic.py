@@ -1,0 +1,218 @@
+"""The end of `headrace up`: the deployed router's configuration at work on a replayed day, and the page on it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import uvloop
+
+from headrace.errors import refuse
+from headrace.router.config import PoolConfig, RouterConfig, from_json
+from headrace.router.keys import KeyEntry, KeyFile, digest
+from headrace.settings.tree import Settings
+from headrace.traffic import ledger, replay, trace
+from headrace.traffic.day import Ask, Callers, Pace, generated_day
+from headrace.traffic.figures import Figures
+from headrace.traffic.paces import paces
+from headrace.traffic.pricing import Alternative, alternatives, objectives
+from headrace_sandbox import cache, supervise
+from headrace_sandbox.model_servers.behaviour import Behaviour
+from headrace_sandbox.service import SandboxContext, Service
+from headrace_sandbox.traffic import services
+from headrace_sandbox.traffic.clock import Clock
+from headrace_sandbox.traffic.deployed import DeployedRouter
+
+# Platform seconds that pass in one second, and how much platform time each replay takes: half a minute altogether.
+SPEED: Final = 12.0
+DAY_S: Final = 312.0
+TRACE_S: Final = 84.0
+# Tokens that one event of a stream carries: about one event each second of platform time.
+_CHUNK_TOKENS: Final = 20
+GENERATED: Final = "generated day"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replayed:
+    """What was replayed: the generated day first, then the trace where there is one."""
+
+    figures: tuple[Figures, ...]
+    policy: RouterConfig
+    page: Path
+
+    @property
+    def mismatches(self) -> list[str]:
+        """Disagreements between callers, ledger, metrics and model servers; any is an error."""
+        return [f"{one.name}: {sentence}" for one in self.figures for sentence in one.mismatches]
+
+    def document(self) -> dict[str, Any]:
+        """`traffic` of up.json."""
+        return {
+            "page": str(self.page),
+            "policyVersion": self.policy.policy_version,
+            "replays": [one.document() for one in self.figures],
+        }
+
+
+def run(
+    context: SandboxContext,
+    standing: Sequence[Service],
+    router: DeployedRouter,
+    settings: Settings,
+    *,
+    root: Path,
+    known_keys: Mapping[str, str],
+    page: Path,
+    speed: float = SPEED,
+    day_s: float = DAY_S,
+    trace_s: float = TRACE_S,
+) -> Replayed:
+    """Start router and model servers beside the `standing` parts, replay, stop them again, write the page.
+
+    router: as the cluster holds it. known_keys: API keys by id, of those whose hashes the deployed key file holds; a
+    project without a known key gets one for the replay, beside the deployed ones.
+    """
+    policy = from_json(router.config, where="ConfigMap router-config")
+    endpoints = supervise.endpoints(context.directory)
+    speeds = paces(policy, settings)
+    clock = Clock(speed=speed, epoch=time.time())
+    keys, callers, key_file = _keys(router.keys, policy, known_keys)
+    site = services.plan(
+        context,
+        policy.model_dump(mode="json", by_alias=True),
+        router.config,
+        key_file=key_file,
+        behaviours={name: _behaviour(pool, speeds[name], speed) for name, pool in policy.pools.items()},
+        clock=clock,
+        environment={
+            **router.environment,
+            "HEADRACE_REDIS_URL": endpoints["redis"],
+            "HEADRACE_POSTGRES_DSN": endpoints["postgres"],
+        },
+    )
+    world = replay.World(
+        policy=policy,
+        router_url=site.router_url,
+        admin_url=site.admin_url,
+        fleet_url=site.fleet_url,
+        dsn=endpoints["postgres"],
+        writer=services.REPLICA,
+        keys=keys,
+        speed=speed,
+        platform=clock.at,
+        shares={name: w.slo.percentile / 100 for name, w in settings.workloads.items() if w.slo is not None},
+        say=lambda line: cache.say(f"traffic: {line}"),
+    )
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            found = runner.run(
+                _replays(
+                    context, [*standing, *site.services], world, speeds, callers, root, day_s=day_s, trace_s=trace_s
+                )
+            )
+    finally:
+        supervise.up(context, standing)  # what is not among the standing parts is stopped
+    replayed = Replayed(figures=tuple(found), policy=policy, page=page)
+    from headrace.traffic.page import write_page  # matplotlib costs a second that a failed replay need not pay
+
+    write_page(replayed.figures, policy, page)
+    return replayed
+
+
+def _keys(
+    deployed: str, policy: RouterConfig, known: Mapping[str, str]
+) -> tuple[dict[tuple[str, str], str], dict[tuple[str, str], frozenset[str] | None], str]:
+    """Keys by project, what each may use, and the key file: the deployed one, and new keys for projects without one."""
+    file = KeyFile.model_validate_json(deployed)
+    keys: dict[tuple[str, str], str] = {}
+    callers: dict[tuple[str, str], frozenset[str] | None] = {}
+    for entry in file.keys:
+        key = known.get(entry.id)
+        if key is not None and digest(key) == entry.sha256 and not entry.disabled:
+            keys[(entry.tenant, entry.project)] = key
+            callers[(entry.tenant, entry.project)] = entry.workloads
+    made = []
+    for tenant, config in policy.tenants.items():
+        for project in config.projects:
+            if (tenant, project) in keys:
+                continue
+            key = f"hr_{project}_{secrets.token_urlsafe(32)}"
+            made.append(KeyEntry(id=f"replay-{project}"[:40], sha256=digest(key), tenant=tenant, project=project))
+            keys[(tenant, project)] = key
+            callers[(tenant, project)] = None
+    if not made:
+        return keys, callers, deployed
+    return keys, callers, file.model_copy(update={"keys": (*file.keys, *made)}).model_dump_json(by_alias=True, indent=2)
+
+
+def _behaviour(pool: PoolConfig, pace: Pace, speed: float) -> Behaviour:
+    return Behaviour(
+        servers=pool.instances,
+        slots=pool.slots_per_instance,
+        prefill_tokens_s=pace.prefill_tokens_s,
+        token_s=pace.token_s,
+        cold_start_s=None if pool.dedicated else pool.cold_start_s,
+        idle_timeout_s=pool.idle_timeout_s,
+        min_instances=pool.min_instances,
+        speed=speed,
+        chunk_tokens=_CHUNK_TOKENS,
+    )
+
+
+async def _replays(
+    context: SandboxContext,
+    wanted: Sequence[Service],
+    world: replay.World,
+    speeds: Mapping[str, Pace],
+    callers: Callers,
+    root: Path,
+    *,
+    day_s: float,
+    trace_s: float,
+) -> list[Figures]:
+    await ledger.prepare(world.dsn)
+    await asyncio.to_thread(supervise.up, context, wanted)
+    file = trace.find(root)
+    plans: list[tuple[str, str, list[Ask], float]] = [
+        (
+            GENERATED,
+            "generated from the configuration; made up",
+            generated_day(world.policy, speeds, callers, seconds=day_s),
+            day_s,
+        )
+    ]
+    if file is not None and trace_s > 0:
+        plans.append(("Azure trace", trace.SOURCE, trace.azure(file, world.policy, callers, seconds=trace_s), trace_s))
+    held = objectives(world.policy, world.shares)
+    found: list[Figures] = []
+    priced: list[tuple[Alternative, Alternative]] = [
+        await asyncio.to_thread(alternatives, world.policy, asks, speeds, held, seconds=seconds)
+        for _, _, asks, seconds in plans
+    ]
+    await replay.leased(world)
+    for (name, source, asks, seconds), sides in zip(plans, priced, strict=True):
+        wall = seconds / world.speed
+        cache.say(f"traffic: {name}: {len(asks)} requests over {seconds:.0f} s of platform time, in {wall:.0f} s")
+        found.append(
+            await replay.run(
+                world, asks, name=name, source=source, seconds=seconds, alternatives=sides, settle=name != GENERATED
+            )
+        )
+    return found
+
+
+def need_agreement(replayed: Replayed) -> None:
+    """Refuse figures that somebody else counted otherwise."""
+    wrong = replayed.mismatches
+    if wrong:
+        raise refuse(
+            "traffic",
+            None,
+            f"{len(wrong)} counts disagree:\n  " + "\n  ".join(wrong[:20]) + "\n ",
+            next_step="look into the router's log in the sandbox's folder",
+        )

@@ -1,0 +1,50 @@
+"""The router's configuration as it stands in the cluster, read back from the API server: what a router pod is given."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import Final
+
+from headrace.errors import refuse
+from headrace_sandbox.kubernetes.kube import Kube
+from headrace_sandbox.kubernetes.layout import layout
+from headrace_sandbox.service import SandboxContext
+
+_NAMESPACE: Final = "/api/v1/namespaces/router"
+_ADMIN: Final = "admin"
+# The stack's data stores are stand-ins behind names of AWS; the sandbox's own Redis and Postgres take their place.
+_REPLACED: Final = ("HEADRACE_REDIS_URL", "HEADRACE_POSTGRES_DSN", "HEADRACE_HASH_SECRET")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeployedRouter:
+    """What the stack put there: `config` and `keys` byte for byte, `environment` without the data stores' addresses."""
+
+    config: str
+    keys: str
+    environment: dict[str, str]
+
+
+def read(context: SandboxContext) -> DeployedRouter | None:
+    """The router of the cluster, None where the stack has none."""
+    at = layout(context)
+    with Kube.of(at.api_url, at.pki, _ADMIN) as kube:
+        config = kube.get(f"{_NAMESPACE}/configmaps/router-config")
+        keys = kube.get(f"{_NAMESPACE}/secrets/router-keys")
+        environment = kube.get(f"{_NAMESPACE}/secrets/router-environment") or {}
+    if config is None:
+        return None
+    if keys is None:
+        raise refuse("Secret router-keys", None, "the cluster has none", next_step="deploy the stack again")
+    return DeployedRouter(
+        config=str(config["data"]["router.json"]),
+        keys=_text(keys["data"]["keys.json"]),
+        environment={
+            name: _text(value) for name, value in environment.get("data", {}).items() if name not in _REPLACED
+        },
+    )
+
+
+def _text(encoded: str) -> str:
+    return base64.b64decode(encoded).decode("utf-8")
