@@ -32,12 +32,13 @@ from headrace.router.admin import Admin
 from headrace.router.callers import Callers
 from headrace.router.config import RouterConfig, from_json
 from headrace.router.engine import Alert, Engine, RetryBudget
+from headrace.router.exchange import Exchange
 from headrace.router.http_server import Rules, Server
 from headrace.router.journal import Journal, accounts_of
 from headrace.router.keys import load_keys
 from headrace.router.lease import Leaser, fixed
 from headrace.router.metrics import Metrics
-from headrace.router.server import HEADERS, Api
+from headrace.router.server import HEADERS, Api, Exchanger
 from headrace.router.telemetry import tracing
 from headrace.router.turn import Services
 from headrace.router.upstream import Upstream
@@ -115,8 +116,9 @@ def read_config(path: Path) -> RouterConfig:
 class Router:
     """One replica, from start to stop."""
 
-    def __init__(self, options: Options, *, sink: Sink | None = None) -> None:
+    def __init__(self, options: Options, *, sink: Sink | None = None, exchanger: Exchanger = Exchange) -> None:
         self.options = options
+        self._exchanger = exchanger
         self.calendar = Calendar()
         policy = read_config(options.config)
         keys = load_keys(_read(options.keys, "--keys"), policy)
@@ -176,6 +178,7 @@ class Router:
             residencies={name: allowed_jurisdictions([name]) for name in jurisdictions()},
             instance=f"{options.replica}-{secrets.token_hex(6)}",
             tracing=tracing(self.engine.policy.environment),
+            exchanger=self._exchanger,
         )
         self._tick()
         if options.redis_url is not None:

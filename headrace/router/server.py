@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
 
 import orjson
 
@@ -23,11 +23,11 @@ from headrace.router.classify import (
     classify,
 )
 from headrace.router.engine import request_id
-from headrace.router.exchange import Exchange
+from headrace.router.exchange import Exchange, Sink
 from headrace.router.http_server import Reply, Request, head_of
 from headrace.router.journal import trace_id_of
 from headrace.router.keys import authenticate
-from headrace.router.telemetry import Tracing
+from headrace.router.telemetry import Span, Tracing
 from headrace.router.turn import Services, Turn
 from headrace.router.types import Refusal
 from headrace.router.upstream import Upstream
@@ -60,6 +60,16 @@ _ERROR_TYPES: Final = {
     431: "invalid_request_error",
 }
 _MALFORMED_CODES: Final = {408: "body_timeout", 413: "request_too_large", 414: "target_too_long", 431: "head_too_large"}
+
+
+class Exchanging(Protocol):
+    """Takes a turn that has entered to its end."""
+
+    async def run(self, sink: Sink) -> Refusal | None:
+        """Serves it into `sink`; a refusal means that nothing was sent yet."""
+
+
+Exchanger = Callable[[Turn, Upstream, Mapping[str, Any], Span], Exchanging]
 
 
 class ReplySink:
@@ -102,6 +112,7 @@ class Api:
         residencies: Mapping[str, frozenset[str]],
         instance: str,
         tracing: Tracing,
+        exchanger: Exchanger = Exchange,
     ) -> None:
         self.services = services
         self.keys = keys
@@ -109,6 +120,7 @@ class Api:
         self._upstream = upstream
         self._residencies = residencies
         self._instance = instance
+        self._exchanger = exchanger
 
     # -- what the HTTP server asks ------------------------------------------------------------------------------------
 
@@ -192,7 +204,7 @@ class Api:
         try:
             refusal = turn.enter()
             if refusal is None:
-                refusal = await Exchange(turn, self._upstream, body, span).run(ReplySink(reply, identifier))
+                refusal = await self._exchanger(turn, self._upstream, body, span).run(ReplySink(reply, identifier))
         except BaseException:
             span.ended(499, "caller gone")
             raise

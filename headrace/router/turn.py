@@ -70,6 +70,7 @@ class Turn:
         "_attempts",
         "_base",
         "_began_at",
+        "_ended",
         "_failure",
         "_parsed",
         "_reserved",
@@ -97,6 +98,7 @@ class Turn:
         self._reserved: Reserved | None = None
         self._began_at: float | None = None
         self._failure: Failure | None = None
+        self._ended = False
         self._attempts = 0
         self._spent = 0
 
@@ -111,6 +113,11 @@ class Turn:
         return self._began_at is not None
 
     @property
+    def ended(self) -> bool:
+        """Whether its one final entry was written."""
+        return self._ended
+
+    @property
     def must_be_recorded(self) -> bool:
         """Whether the request's workload is refused rather than served without a record."""
         return self.policy.workloads[self.facts.workload].records_required
@@ -123,6 +130,7 @@ class Turn:
         if stopped is not None:
             services.metrics.caller_stopped(self.facts.tenant)
             services.journal.refuse(self._base, self.facts, stopped, self.policy)
+            self._ended = True
             return stopped
         services.retries.request(self.arrived)
         return None
@@ -133,9 +141,7 @@ class Turn:
         try:
             placed = await services.engine.place(facts)
         except asyncio.CancelledError:
-            self._refuse(_GONE)
-            services.callers.left(self._who, services.engine.clock())
-            services.metrics.abandoned(facts.workload, facts.tenant)
+            self.gone()
             raise
         if isinstance(placed, Refusal):
             return self._refuse(placed if self._failure is None else after_failure(self._failure, placed))
@@ -149,6 +155,17 @@ class Turn:
             return self._unrecorded()
         services.metrics.decided(facts, placed)
         return placed
+
+    def gone(self) -> None:
+        """The caller went away before its request was placed."""
+        services = self._services
+        self._refuse(_GONE)
+        services.callers.left(self._who, services.engine.clock())
+        services.metrics.abandoned(self.facts.workload, self.facts.tenant)
+
+    def refuse(self, refusal: Refusal) -> Refusal:
+        """Ends a turn that holds no slot, for a reason from outside of the router. Recorded."""
+        return self._refuse(refusal)
 
     async def recorded(self) -> Refusal | None:
         """Returns when the reservation may be relied on; before that the caller must not see a byte.
@@ -195,6 +212,7 @@ class Turn:
         if not began:
             usage = _NOTHING_USED
         self._release(outcome, tokens=usage.total)
+        self._ended = True
         if outcome is Outcome.FAILED:
             services.metrics.upstream_error(admission.route.pool, said)
         now = services.engine.clock()
@@ -250,6 +268,7 @@ class Turn:
 
     def _refuse(self, refusal: Refusal) -> Refusal:
         services, facts = self._services, self.facts
+        self._ended = True
         services.metrics.refused(facts, refusal)
         services.journal.refuse(self._base, facts, refusal, self.policy, spent=self._spent)
         if refusal.status == 429 or refusal.status >= 500:
