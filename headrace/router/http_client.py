@@ -97,7 +97,7 @@ class Connection(asyncio.Protocol):
         self._reset()
 
     def _reset(self) -> None:
-        self._head_done = self._complete = self._framed = self._paused = False
+        self._head_done = self._complete = self._framed = self._paused = self._keeps = False
         self._head_bytes = 0
         self._headers: dict[bytes, bytes] = {}
         self._chunks: deque[bytes] = deque()
@@ -163,6 +163,8 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self._complete = True
+        # llhttp forgets what the head said about the connection as soon as this returns.
+        self._keeps = self._parser is not None and self._parser.should_keep_alive()
 
     # -- one exchange -------------------------------------------------------------------------------------------------
 
@@ -227,7 +229,7 @@ class Connection(asyncio.Protocol):
 
     def release(self) -> None:
         """See `Response.release`."""
-        keep = self._complete and self.usable and self._parser is not None and self._parser.should_keep_alive()
+        keep = self._complete and self._keeps and self.usable
         self._busy = False
         self._parser = None
         self._reset()
