@@ -21,7 +21,7 @@ from headrace.router.upstream import Answer, StreamBroken, Upstream, UpstreamErr
 from headrace.router.usage import UsageReader
 
 # What is left of a time limit for writing the end: the reservation was made for the whole of it.
-_MARGIN_S: Final = 0.05
+MARGIN_S: Final = 0.05
 _BREAK_S: Final = 1.0
 
 
@@ -82,7 +82,7 @@ class Exchange:
         span = self._span.upstream(admission.route.pool)
         try:
             try:
-                async with asyncio.timeout(max(0.1, admission.route.time_limit_s - _MARGIN_S)):
+                async with asyncio.timeout(max(0.1, admission.route.time_limit_s - MARGIN_S)):
                     outcome, said, status = await self._carry(admission, reader, sink, span.traceparent)
             except TimeoutError:
                 outcome, said, status = Outcome.FAILED, "time-limit", 504
