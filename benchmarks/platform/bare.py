@@ -47,7 +47,9 @@ def program(resources: Sequence[State]) -> str:
 
 
 def _default_provider(resource: State) -> bool:
-    return str(resource["type"]).startswith("pulumi:providers:") and "::default_" in str(resource["urn"])
+    # "default" for a plugin by path, "default_7_51_0" for one with a version
+    name = str(resource["urn"]).rpartition("::")[2]
+    return str(resource["type"]).startswith("pulumi:providers:") and (name + "_").startswith("default_")
 
 
 def _declare(resource: State, variables: Mapping[str, str], known: Mapping[str, list[Known]]) -> str:

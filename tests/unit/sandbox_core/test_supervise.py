@@ -99,6 +99,7 @@ def test_a_part_described_otherwise_is_restarted_with_what_stands_on_it(context:
 
 def test_a_recycled_pid_is_never_killed(context: SandboxContext) -> None:
     stranger = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"])
+    time.sleep(0.05)  # more than a clock tick: within one, two processes have the same start time
     try:
         supervise.up(context, [service(context, "api")])
         file = context.directory / "processes.json"
