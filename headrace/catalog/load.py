@@ -24,6 +24,7 @@ from headrace.catalog.schema import (
     NodeImageRelease,
     Offering,
     Place,
+    PlatformPrice,
     ProviderLimit,
     ServerlessGpu,
     VpcEndpoint,
@@ -52,6 +53,7 @@ TABLES: Final[Mapping[tuple[str, str], type[Sourced]]] = {
     ("provider_limits", ""): ProviderLimit,
     ("serverless_gpus", "runpod"): ServerlessGpu,
     ("serverless_gpus", "modal"): ServerlessGpu,
+    ("platform_prices", ""): PlatformPrice,
     ("compromised", ""): CompromisedRelease,
 }
 
@@ -194,6 +196,11 @@ def runpod_pools() -> Table[ServerlessGpu]:
 def modal_gpus() -> Table[ServerlessGpu]:
     """Modal GPU name -> our GPU name."""
     return cast("Table[ServerlessGpu]", _table("serverless_gpus", "modal"))
+
+
+def platform_prices() -> Table[PlatformPrice]:
+    """List prices of parts beside GPUs, by item and region."""
+    return cast("Table[PlatformPrice]", _table("platform_prices", ""))
 
 
 def compromised_releases() -> Table[CompromisedRelease]:

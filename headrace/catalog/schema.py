@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
+from typing import Literal
 
 from pydantic import Field
 
@@ -193,6 +194,19 @@ class ServerlessGpu(Sourced):
     """RunPod only: GPU name -> the vendor's GPU type id."""
     max_per_container: int | None = None
     """Modal only: the most of them in one container."""
+
+
+class PlatformPrice(Sourced):
+    """List price of a part beside GPUs."""
+
+    item: str
+    """What: a part by our name, or a family of machines (`m7i`, `db.t4g`) whose medium size is priced."""
+    region: str
+    """AWS region."""
+    per: Literal["hour", "gib-month"]
+    """What it is for."""
+    usd: Decimal = Field(gt=0)
+    """US dollars."""
 
 
 class CompromisedRelease(Sourced):

@@ -99,15 +99,6 @@ def minimum_serverless_usd_per_month(settings: Settings, today: date) -> float:
     return sum(line.low for line in _serverless(settings, today))
 
 
-# What AWS asks in eu-central-1 for parts that every platform has, in USD; from memory of its public price pages on
-# 2026-11-21, not verified. They are a few percent of a stack with GPUs.
-CLUSTER_USD_PER_HOUR = 0.10  # https://aws.amazon.com/eks/pricing/
-NAT_USD_PER_HOUR = 0.052  # https://aws.amazon.com/vpc/pricing/
-ENDPOINT_USD_PER_HOUR = 0.012  # https://aws.amazon.com/privatelink/pricing/
-VOLUME_USD_PER_GIB_MONTH = 0.0952  # https://aws.amazon.com/ebs/pricing/ (gp3)
-SYSTEM_NODE_USD_PER_HOUR = 0.2419  # https://aws.amazon.com/ec2/pricing/on-demand/ (m7i.xlarge)
-
-
 def monthly(view: View) -> tuple[Line, ...]:
     """Lines of the stack's monthly cost by settings. Raises `PriceMissing`; prices are list prices on `view.today`."""
     settings = view.settings
@@ -128,21 +119,65 @@ def monthly(view: View) -> tuple[Line, ...]:
         for name, pool in settings.dedicated_pools.items()
     ]
     lines += _serverless(settings, view.today)
-    cluster = (CLUSTER_USD_PER_HOUR + SYSTEM_NODE_USD_PER_HOUR * settings.cluster.system_nodes) * hours
-    network = (nats * NAT_USD_PER_HOUR + interfaces * zones * ENDPOINT_USD_PER_HOUR) * hours
+    region = settings.region
+    cluster = (_part("cluster", region) + _machine("m7i.xlarge", region) * settings.cluster.system_nodes) * hours
+    network = (nats * _part("nat", region) + interfaces * zones * _part("endpoint", region)) * hours
+    volume = _part("volume", region)
     low_gib = sum(pool.floor_nodes * pool.root_volume_gib for pool in settings.dedicated_pools.values())
     high_gib = sum(pool.ceiling_nodes * pool.root_volume_gib for pool in settings.dedicated_pools.values())
     store_gib = sum(release.weights_gib for release in settings.releases.values())
     return (
         *lines,
+        *_router(settings, zones),
         Line(name="cluster", low=cluster, high=cluster, note="control plane and system nodes"),
         Line(name="network", low=network, high=network * 1.5, note="NAT gateways and endpoints; data is extra"),
         Line(
             name="storage",
-            low=(low_gib + store_gib) * VOLUME_USD_PER_GIB_MONTH,
-            high=(high_gib + store_gib) * VOLUME_USD_PER_GIB_MONTH,
+            low=(low_gib + store_gib) * volume,
+            high=(high_gib + store_gib) * volume,
         ),
     )
+
+
+def _router(settings: Settings, zones: int) -> Iterator[Line]:
+    """The router's machines and journals, and what its replicas share; nothing without its image."""
+    router, stores, region = settings.router, settings.data_stores, settings.region
+    if router.image is None:
+        return
+    hours = tables.HOURS_PER_MONTH
+    node = _machine(router.instance_type, region) * hours
+    journal = router.journal_gib * _part("volume", region)
+    least, most = max(router.min_replicas, zones), max(router.max_replicas, zones)
+    yield Line(
+        name="router",
+        low=least * node + router.min_replicas * journal,
+        high=most * node + router.max_replicas * journal,
+        note=router.instance_type,
+    )
+    copies = 2 if stores.database.multi_zone else 1
+    fixed = stores.cache.nodes * _machine(stores.cache.node_type, region) * hours
+    fixed += copies * _machine(stores.database.instance_class, region) * hours
+    storage = copies * _part("database-storage", region)
+    yield Line(
+        name="data stores",
+        low=fixed + stores.database.storage_gib * storage,
+        high=fixed + max(stores.database.storage_gib, stores.database.max_storage_gib) * storage,
+        note="cache and database",
+    )
+
+
+def _part(item: str, region: str) -> float:
+    price = tables.platform_usd(item, region)
+    if price is None:
+        raise PriceMissing(f"price of {item} in {region}")
+    return price
+
+
+def _machine(machine: str, region: str) -> float:
+    price = tables.machine_usd_per_hour(machine, region)
+    if price is None:
+        raise PriceMissing(f"price of {machine} in {region}")
+    return price
 
 
 def _serverless(settings: Settings, today: date) -> list[Line]:

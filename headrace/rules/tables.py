@@ -66,6 +66,29 @@ def node_usd_per_hour(instance_type: str, day: date) -> float | None:
     return None if price is None or row is None else price * row.gpu_count
 
 
+def platform_usd(item: str, region: str) -> float | None:
+    """List price of a part beside GPUs, per hour or per GiB and month; that of the dearest region where the catalogue
+    has none for this one. None where it doesn't know the part."""
+    from headrace.catalog import load
+
+    rows = [row for row in load.platform_prices().values() if row.item == item]
+    here = [row for row in rows if row.region == region]
+    return max((float(row.usd) for row in here or rows), default=None)
+
+
+# Sizes of a family in shares of its medium: AWS prices them by their share of the machine.
+_SIZES: typing.Final = {"nano": 0.125, "micro": 0.25, "small": 0.5, "medium": 1.0, "large": 2.0, "xlarge": 4.0}
+
+
+def machine_usd_per_hour(machine: str, region: str) -> float | None:
+    """List price of a machine without GPUs (`m7i.xlarge`, `db.t4g.medium`); None for a family of no row."""
+    family, _, size = machine.rpartition(".")
+    price = platform_usd(family, region)
+    times = size.removesuffix("xlarge")
+    share = _SIZES.get(size) or (4.0 * int(times) if times.isdigit() else None)
+    return None if price is None or share is None else price * share
+
+
 def serverless_usd_per_hour(provider: str, gpu: str, gpus: int, day: date, *, always_on: bool) -> float | None:
     """List price of a serverless instance-hour. Minimum workers are cheaper where the provider says so."""
     price = _price(provider, gpu, "active", day) if always_on else None

@@ -12,7 +12,8 @@ from headrace.rules.graph import Graph, Unknown
 from headrace.rules.registry import RULES
 from headrace.rules.rule import View
 from headrace.settings.load import load as load_settings
-from tests.unit.rules.good_stacks import TODAY, good, resource
+from tests.unit.components.recording import stack_settings
+from tests.unit.rules.good_stacks import TODAY, resource
 
 BY_ID = {rule.id: rule for rule in RULES}
 APPROVAL = {"ticket": "T", "approver": "a", "amountUsd": 50000, "termMonths": 12, "expiresOn": "2027-01-01"}
@@ -34,7 +35,7 @@ def _findings(rule: str, settings: dict[str, Any], *resources: Any) -> tuple[Fin
     ],
 )
 def test_a_purchase_needs_an_approval_that_covers_it(approval: Any, commitment: Any, sentence: str | None) -> None:
-    settings = good("sandbox").settings
+    settings = stack_settings("sandbox")
     settings["commitments"] = {"approvals": {"plan": {**APPROVAL, **approval}}}
     plan = resource("aws:savingsplans/savingsPlan:SavingsPlan", {"commitment": commitment}, "plan")
     found = _findings("purchase-without-approval", settings, plan)
@@ -45,7 +46,7 @@ def test_a_purchase_needs_an_approval_that_covers_it(approval: Any, commitment: 
 
 @pytest.mark.parametrize("rule", ["too-much-promised", "commitment-above-floor", "cost-over-budget"])
 def test_a_missing_price_is_never_taken_for_nothing(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = good("sandbox").settings
+    settings = stack_settings("sandbox")
     plan = {"kind": "compute", "commitmentUsdPerHour": 1, "termYears": 1, "startsOn": "2026-07-01"}
     settings["commitments"] = {"maxCommittedUsdPerMonth": 9000, "savingsPlans": {"p": plan}}
     assert _findings(rule, settings) == ()
@@ -57,17 +58,43 @@ def test_a_missing_price_is_never_taken_for_nothing(rule: str, monkeypatch: pyte
 
 def test_a_machine_that_the_catalogue_lacks_leaves_the_peak_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "instance", lambda _: None)
-    found = _findings("peak-not-absorbed", good("sandbox").settings)
+    found = _findings("peak-not-absorbed", stack_settings("sandbox"))
     assert found[0].status is Status.UNDECIDABLE
 
 
 def test_the_cost_adds_up_by_hand() -> None:
     from headrace.rules import money
 
-    view = View(graph=Graph([]), today=TODAY, settings=load_settings(good("sandbox").settings))
+    view = View(graph=Graph([]), today=TODAY, settings=load_settings(stack_settings("sandbox")))
     lines = {line.name: line for line in money.monthly(view)}
     # one g6.12xlarge is four L4 at 0.8048 USD an hour, on demand, for 730 hours
     assert lines["dedicated chat-floor"].low == pytest.approx(4 * 0.8048 * 730)
     assert lines["dedicated chat-floor"].high == pytest.approx(2 * 4 * 0.8048 * 730)
     assert lines["serverless chat-overflow"].low == 0
     assert all(line.low <= line.high for line in lines.values())
+
+
+def test_parts_beside_gpus_are_priced_by_region_or_by_the_dearest_that_is_known() -> None:
+    assert tables.platform_usd("nat", "us-east-1") == 0.045
+    assert tables.platform_usd("nat", "ap-south-1") == 0.052, "the dearest known one, never nothing"
+    assert tables.platform_usd("moon base", "us-east-1") is None
+    assert tables.machine_usd_per_hour("m7i.xlarge", "us-east-1") == pytest.approx(0.2016)
+    assert tables.machine_usd_per_hour("m7i.4xlarge", "us-east-1") == pytest.approx(4 * 0.2016)
+    assert tables.machine_usd_per_hour("db.t4g.micro", "us-east-1") == pytest.approx(0.01625)
+    assert tables.machine_usd_per_hour("x9.large", "us-east-1") is None
+
+
+def test_a_router_brings_its_machines_and_its_data_stores_into_the_cost() -> None:
+    from headrace.rules import money
+
+    settings = stack_settings("prod-us")
+    settings["router"] = {**settings.get("router", {}), "image": f"ghcr.io/acme/router@sha256:{'a' * 64}"}
+    view = View(graph=Graph([]), today=TODAY, settings=load_settings(settings))
+    lines = {line.name: line for line in money.monthly(view)}
+    assert view.settings is not None
+    nodes = max(view.settings.router.min_replicas, len(view.settings.network.zones))
+    # m7i.xlarge 0.2016 USD an hour; 20 GiB of journal at 0.08 a replica
+    expected = nodes * 0.2016 * 730 + view.settings.router.min_replicas * 20 * 0.08
+    assert lines["router"].low == pytest.approx(expected)
+    # two cache.t4g.small, and db.t4g.medium with 50 GiB in two zones
+    assert lines["data stores"].low == pytest.approx((2 * 0.0256 + 2 * 0.065) * 730 + 2 * 50 * 0.115)

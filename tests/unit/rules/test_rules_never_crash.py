@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -12,7 +13,8 @@ from headrace.rules.graph import Graph, Resource, Unknown
 from headrace.rules.registry import RULES
 from headrace.rules.rule import View
 from headrace.settings.load import validate
-from tests.unit.rules.good_stacks import STACKS, TODAY, good
+from tests.unit.components.recording import stack_settings
+from tests.unit.rules.good_stacks import STACKS, TODAY
 from tests.unit.rules.mutations import RAW
 
 TYPES = sorted(
@@ -62,7 +64,7 @@ def test_random_properties_never_crash_a_rule(given_resources: list[Resource]) -
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(stack=st.sampled_from(STACKS), data=st.data())
 def test_random_settings_never_crash_a_rule(stack: str, data: st.DataObject) -> None:
-    values = good(stack).settings
+    values = copy.deepcopy(stack_settings(stack))
     for _ in range(data.draw(st.integers(1, 4))):
         _change(values, data)
     verdict = validate(values, today=TODAY)
