@@ -1,4 +1,6 @@
-"""Money and rates: reserve the worst case, settle what it was. Pure functions over accounts.
+"""Money and rates: reserve the worst case, settle what it was. Integer arithmetic over accounts, no clock, no I/O.
+
+Questions (`count`, `shortfall`, `usage`) change nothing; `add`, `correct`, `reserve` and `settle` change in place.
 
 A request counts against three accounts at once (environment, tenant, project). A reservation that one of them has no
 room for changes none of them. Because concurrent requests hold their worst case, they can't overshoot together.
@@ -10,12 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from headrace.router.types import BUCKET_S, WINDOW_BUCKETS, Account, Window, changed
+from headrace.router.config import RouterConfig
+from headrace.router.types import BUCKET_S, WINDOW_BUCKETS, Account, Window
 
 MINUTE_S: Final = 60.0
 # Seconds after which a caller who ran into a money budget may try again: nothing frees money but a settled request.
 _MONEY_RETRY_S: Final = 60.0
 _PARALLEL_RETRY_S: Final = 1.0
+_UNUSED: Final = Account()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,39 +38,55 @@ def count(window: Window, now: float) -> int:
     """Events of the last 60 to 65 seconds: whole buckets, so that no burst at a boundary is missed."""
     age = int(now // BUCKET_S) - window.bucket
     if age <= 0:
-        return sum(window.counts)
+        return window.total
     return sum(window.counts[age:]) if age <= WINDOW_BUCKETS else 0
 
 
 def add(window: Window, now: float, amount: int) -> Window:
-    """The window with `amount` at `now`. A clock that goes back adds to the newest bucket."""
+    """Adds `amount` at `now`. A clock that goes back adds to the newest bucket."""
+    _move(window, now)
+    newest = window.counts[-1]
+    after = max(0, newest + amount)
+    window.counts[-1] = after
+    window.total += after - newest
+    return window
+
+
+def _move(window: Window, now: float) -> None:
+    """Makes the bucket of `now` the newest, unless it is older than the newest is."""
     bucket = int(now // BUCKET_S)
     age = bucket - window.bucket
     if age <= 0:
-        return Window(bucket=window.bucket, counts=(*window.counts[:-1], max(0, window.counts[-1] + amount)))
+        return
+    counts = window.counts
     if age > WINDOW_BUCKETS:
-        return Window(bucket=bucket, counts=(*(0,) * WINDOW_BUCKETS, max(0, amount)))
-    return Window(bucket=bucket, counts=(*window.counts[age:], *(0,) * (age - 1), max(0, amount)))
+        counts[:] = [0] * (WINDOW_BUCKETS + 1)
+    else:
+        del counts[:age]
+        counts += [0] * age
+    window.bucket = bucket
+    window.total = sum(counts)
 
 
 def correct(window: Window, at: float, now: float, delta: int) -> Window:
-    """The window with the bucket of `at` corrected by `delta`; nothing where that bucket has already left it.
+    """Corrects the bucket of `at` by `delta`; nothing where that bucket has already left the window.
 
     The correction goes where the reservation was made: taken from another bucket it would hide somebody else's use.
     """
-    window = add(window, now, 0)
+    _move(window, now)
     index = WINDOW_BUCKETS - (window.bucket - int(at // BUCKET_S))
-    if not 0 <= index <= WINDOW_BUCKETS:
-        return window
-    counts = list(window.counts)
-    counts[index] = max(0, counts[index] + delta)
-    return Window(bucket=window.bucket, counts=tuple(counts))
+    if 0 <= index <= WINDOW_BUCKETS:
+        before = window.counts[index]
+        after = max(0, before + delta)
+        window.counts[index] = after
+        window.total += after - before
+    return window
 
 
 def shortfall(
     accounts: Mapping[str, Account],
     leases: Mapping[str, int],
-    limited: Mapping[str, int],
+    policy: RouterConfig,
     scopes: tuple[str, ...],
     *,
     now: float,
@@ -75,18 +95,20 @@ def shortfall(
 ) -> Shortfall | None:
     """The first limit without room for one more request of `money` and `tokens`; None where all three have room.
 
-    `limited` names the limits that exist at all (with their totals); this replica's share of each is in `leases`.
+    This replica's share of each limit is in `leases`.
     """
     for scope in scopes:
-        account = accounts.get(scope) or Account()
-        for kind, asked in (("parallel", 1), ("requests", 1), ("tokens", tokens), ("money", money)):
-            name = f"{scope}/{kind}"
-            if name not in limited:
-                continue
+        kinds = policy.kinds_by_scope.get(scope)
+        if not kinds:
+            continue
+        account = accounts.get(scope) or _UNUSED
+        for kind, name in kinds:
+            asked = tokens if kind == "tokens" else money if kind == "money" else 1
             used = usage(account, kind, now)
             if used + asked > leases.get(name, 0):
+                limit = policy.totals[name]
                 return Shortfall(
-                    scope=scope, kind=kind, limit=limited[name], used=used, asked=asked, retry_after_s=_retry(kind)
+                    scope=scope, kind=kind, limit=limit, used=used, asked=asked, retry_after_s=_retry(kind)
                 )
     return None
 
@@ -104,25 +126,20 @@ def _retry(kind: str) -> float:
     return {"money": _MONEY_RETRY_S, "parallel": _PARALLEL_RETRY_S}.get(kind, BUCKET_S)
 
 
-def reserve(
-    accounts: Mapping[str, Account], scopes: tuple[str, ...], *, now: float, money: int, tokens: int
-) -> dict[str, Account]:
-    """The accounts with one more request held in each scope. Whether there is room is `shortfall`'s question."""
-    after = dict(accounts)
+def reserve(accounts: dict[str, Account], scopes: tuple[str, ...], *, now: float, money: int, tokens: int) -> None:
+    """Holds one more request in each scope. Whether there is room is `shortfall`'s question."""
     for scope in scopes:
-        account = after.get(scope) or Account()
-        after[scope] = changed(
-            account,
-            reserved=account.reserved + money,
-            parallel=account.parallel + 1,
-            requests=add(account.requests, now, 1),
-            tokens=add(account.tokens, now, tokens),
-        )
-    return after
+        account = accounts.get(scope)
+        if account is None:
+            account = accounts[scope] = Account()
+        account.reserved += money
+        account.parallel += 1
+        add(account.requests, now, 1)
+        add(account.tokens, now, tokens)
 
 
 def settle(
-    accounts: Mapping[str, Account],
+    accounts: dict[str, Account],
     scopes: tuple[str, ...],
     *,
     now: float,
@@ -131,24 +148,22 @@ def settle(
     cost: int,
     reserved_tokens: int,
     tokens: int,
-) -> dict[str, Account]:
-    """The accounts with a reservation turned into its real cost; tokens are corrected where they were reserved."""
-    after = dict(accounts)
+) -> None:
+    """Turns a reservation into its real cost; tokens are corrected where they were reserved."""
     for scope in scopes:
-        account = after.get(scope) or Account()
-        after[scope] = changed(
-            account,
-            spent=account.spent + cost,
-            reserved=max(0, account.reserved - reserved),
-            parallel=max(0, account.parallel - 1),
-            tokens=correct(account.tokens, reserved_at, now, tokens - reserved_tokens),
-        )
-    return after
+        account = accounts.get(scope)
+        if account is None:
+            account = accounts[scope] = Account()
+        account.spent += cost
+        account.reserved = max(0, account.reserved - reserved)
+        account.parallel = max(0, account.parallel - 1)
+        correct(account.tokens, reserved_at, now, tokens - reserved_tokens)
 
 
-def new_period(accounts: Mapping[str, Account]) -> dict[str, Account]:
+def new_period(accounts: Mapping[str, Account]) -> None:
     """A new month: what was spent is history, what is reserved still counts."""
-    return {scope: changed(account, spent=0) for scope, account in accounts.items()}
+    for account in accounts.values():
+        account.spent = 0
 
 
 def crossed(before: int, after: int, limit: int, thresholds: tuple[float, ...]) -> tuple[float, ...]:

@@ -297,6 +297,36 @@ class RouterConfig(SettingsModel):
         return scopes
 
     @cached_property
+    def kinds_by_scope(self) -> dict[str, tuple[tuple[str, str], ...]]:
+        """Scope -> the limits that it has, as (kind, name in `totals`), those that free up soonest first."""
+        return {
+            scope: tuple(
+                (kind, name)
+                for kind in ("parallel", "requests", "tokens", "money")
+                if (name := f"{scope}/{kind}") in self.totals
+            )
+            for scope in self.limits_by_scope
+        }
+
+    @cached_property
+    def lawful(self) -> dict[str, frozenset[str]]:
+        """Workload -> its candidates that lie, with the router itself, where its residency allows."""
+        return {
+            name: frozenset(
+                key for key, pool in self.candidates[name] if self.within(pool, workload.allowed_jurisdictions)
+            )
+            for name, workload in self.workloads.items()
+        }
+
+    def within(self, pool: PoolConfig, allowed: frozenset[str]) -> bool:
+        """Whether a pool lies wholly in `allowed`, and the router too: it reads the prompt, its journal is beside it.
+
+        A place that is not known lies outside.
+        """
+        places = (pool.compute_jurisdictions, pool.ingress_jurisdictions, pool.storage_jurisdictions)
+        return all(place and place <= allowed for place in places) and self.jurisdiction in allowed
+
+    @cached_property
     def totals(self) -> dict[str, int]:
         """Every divisible limit by name: what all replicas together may use (see `leases`)."""
         totals: dict[str, int] = {}

@@ -43,11 +43,15 @@ _FINAL: Final = {
 }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(slots=True)
 class _Candidate:
+    """A pool that may take the request, and the most that it would take there."""
+
     name: str
     config: PoolConfig
     view: PoolView
+    limit_s: float
+    cost: int
 
 
 def release_of(workload: WorkloadConfig, bucket: float) -> str:
@@ -73,100 +77,92 @@ def decide(request: RequestFacts, state: State, policy: RouterConfig) -> Decisio
     removed: list[tuple[str, Ground]] = []
     floors: list[_Candidate] = []
     overflow: list[_Candidate] = []
+    lawful = policy.lawful[request.workload]
+    needed = capacity.needed_tokens(request, workload.context_tokens)
     for name, config in policy.candidates[request.workload]:
         view = state.pools[name]
-        ground = _unfit(request, workload, name, config, view, state, policy)
+        if name not in lawful or (
+            request.residency is not None
+            and not policy.within(config, workload.allowed_jurisdictions & request.residency)
+        ):
+            ground: Ground | None = Ground.RESIDENCY
+        else:
+            ground = _unfit(request, needed, name, config, view, state, policy)
         if ground is not None:
             removed.append((name, ground))
-        else:
-            (floors if config.dedicated else overflow).append(_Candidate(name=name, config=config, view=view))
-    affordable = floors + overflow
-    short = _shortfall(request, workload, affordable, state, policy, removed)
+            continue
+        limit_s = capacity.time_limit_s(config, request)
+        candidate = _Candidate(name, config, view, limit_s, capacity.worst_cost(config, limit_s))
+        (floors if config.dedicated else overflow).append(candidate)
+    tokens = capacity.reserved_tokens(request, workload.context_tokens)
+    short = _unaffordable(request, tokens, floors, overflow, state, policy, removed)
     if short is not None:
         return _over_limit(short, removed)
-    if len(affordable) < len(floors) + len(overflow):
-        floors = [candidate for candidate in floors if candidate in affordable]
-        overflow = [candidate for candidate in overflow if candidate in affordable]
     if request.workload_class is WorkloadClass.BATCH:
-        return _batch(request, workload, floors, overflow, state, policy, removed)
-    return _interactive(request, workload, floors, overflow, state, policy, removed)
+        return _batch(request, tokens, floors, overflow, state, policy, removed)
+    return _interactive(request, tokens, workload, floors, overflow, state, policy, removed)
 
 
 def _unfit(
     request: RequestFacts,
-    workload: WorkloadConfig,
+    needed: int,
     name: str,
     config: PoolConfig,
     view: PoolView,
     state: State,
     policy: RouterConfig,
 ) -> Ground | None:
-    allowed = workload.allowed_jurisdictions
-    if request.residency is not None:
-        allowed = allowed & request.residency
-    for places in (config.compute_jurisdictions, config.ingress_jurisdictions, config.storage_jurisdictions):
-        if not places or not places <= allowed:
-            return Ground.RESIDENCY
-    if policy.jurisdiction not in allowed:
-        return Ground.RESIDENCY  # the router itself reads the prompt, and its journal lies beside it
     if config.release != request.release:
         return Ground.RELEASE
-    if capacity.needed_tokens(request, workload.context_tokens) > config.max_request_tokens:
+    if needed > config.max_request_tokens:
         return Ground.MEMORY
     if (
-        not config.dedicated
-        and policy.proof_of_concept is not None
+        policy.proof_of_concept is not None
+        and not config.dedicated
         and request.bucket >= policy.proof_of_concept * _PERCENT
     ):
         return Ground.TRIAL
     if name in request.excluded:
         return Ground.EXCLUDED
-    if view.circuit is Circuit.OPEN and state.now < view.open_until:
-        return Ground.BREAKER
-    if view.circuit is not Circuit.CLOSED and view.probing:
+    if view.circuit is not Circuit.CLOSED and (
+        view.probing or (view.circuit is Circuit.OPEN and state.now < view.open_until)
+    ):
         return Ground.BREAKER
     if state.now < view.pushed_back_until:
         return Ground.PUSHED_BACK
     return None
 
 
-def _shortfall(
+def _unaffordable(
     request: RequestFacts,
-    workload: WorkloadConfig,
-    candidates: list[_Candidate],
+    tokens: int,
+    floors: list[_Candidate],
+    overflow: list[_Candidate],
     state: State,
     policy: RouterConfig,
     removed: list[tuple[str, Ground]],
 ) -> budget.Shortfall | None:
     """Drops the candidates whose worst case the budget has no room for; the shortfall where that was the last one."""
-    tokens = capacity.reserved_tokens(request, workload.context_tokens)
-    money = {
-        candidate.name: capacity.worst_cost(candidate.config, capacity.time_limit_s(candidate.config, request))
-        for candidate in candidates
-    }
 
     def lacks(amount: int) -> budget.Shortfall | None:
         return budget.shortfall(
-            state.accounts,
-            state.leases,
-            policy.totals,
-            request.scopes,
-            now=state.now,
-            money=amount,
-            tokens=tokens,
+            state.accounts, state.leases, policy, request.scopes, now=state.now, money=amount, tokens=tokens
         )
 
     # Only the money differs: where the dearest fits, all do, and that is nearly every request.
-    if not candidates or lacks(max(money.values())) is None:
+    if not floors and not overflow:
+        return None
+    if lacks(max(candidate.cost for candidate in (*floors, *overflow))) is None:
         return None
     first: budget.Shortfall | None = None
-    for candidate in list(candidates):
-        short = lacks(money[candidate.name])
-        if short is not None:
-            first = first or short
-            removed.append((candidate.name, Ground.BUDGET))
-            candidates.remove(candidate)
-    return None if candidates else first
+    for side in (floors, overflow):
+        for candidate in list(side):
+            short = lacks(candidate.cost)
+            if short is not None:
+                first = first or short
+                removed.append((candidate.name, Ground.BUDGET))
+                side.remove(candidate)
+    return None if floors or overflow else first
 
 
 def _over_limit(short: budget.Shortfall, removed: list[tuple[str, Ground]]) -> Refusal:
@@ -191,29 +187,28 @@ def _over_limit(short: budget.Shortfall, removed: list[tuple[str, Ground]]) -> R
 
 
 def _route(
-    request: RequestFacts,
-    workload: WorkloadConfig,
     chosen: _Candidate,
+    tokens: int,
     reason: Reason,
     removed: list[tuple[str, Ground]],
     *,
     cold: bool = False,
 ) -> Route:
-    limit_s = capacity.time_limit_s(chosen.config, request)
     return Route(
         pool=chosen.name,
         reason=reason,
         spilled=reason in (Reason.SPILL_FULL, Reason.SPILL_SIGNAL, Reason.SPILL_DOWN),
         cold=cold,
-        reservation=capacity.worst_cost(chosen.config, limit_s),
-        tokens=capacity.reserved_tokens(request, workload.context_tokens),
-        time_limit_s=limit_s,
+        reservation=chosen.cost,
+        tokens=tokens,
+        time_limit_s=chosen.limit_s,
         removed=tuple(removed),
     )
 
 
 def _interactive(
     request: RequestFacts,
+    tokens: int,
     workload: WorkloadConfig,
     floors: list[_Candidate],
     overflow: list[_Candidate],
@@ -229,8 +224,10 @@ def _interactive(
         and capacity.free_slots(candidate.name, candidate.config, candidate.view, state) > 0
     ]
     if free:
-        chosen = min(free, key=lambda c: (capacity.share_of_slots(c.name, c.config, c.view, state), c.name))
-        return _route(request, workload, chosen, Reason.FLOOR_FREE, removed)
+        chosen = free[0]
+        if len(free) > 1:
+            chosen = min(free, key=lambda c: (capacity.share_of_slots(c.name, c.config, c.view, state), c.name))
+        return _route(chosen, tokens, Reason.FLOOR_FREE, removed)
     removed += [(c.name, Ground.SATURATED if c.view.saturated else Ground.FULL) for c in floors]
     offers: list[tuple[_Candidate, Offer]] = []
     for candidate in overflow:
@@ -244,7 +241,7 @@ def _interactive(
         best, made = min(offers, key=lambda item: (item[1].answer_s, item[1].cold, item[0].name))
         if queue is None or _spills(request, workload, queue, made, policy.spill):
             reason = _spill_reason(request, floors, state, policy)
-            return _route(request, workload, best, reason, removed, cold=made.cold)
+            return _route(best, tokens, reason, removed, cold=made.cold)
         removed.append((best.name, Ground.SLOWER))
     patience = policy.spill.patience_s - request.waited_s
     if queue is None or patience <= 0:
@@ -312,7 +309,7 @@ def _spill_reason(request: RequestFacts, floors: list[_Candidate], state: State,
 
 def _batch(
     request: RequestFacts,
-    workload: WorkloadConfig,
+    tokens: int,
     floors: list[_Candidate],
     overflow: list[_Candidate],
     state: State,
@@ -336,7 +333,7 @@ def _batch(
             idle.append(candidate)
     if idle:
         chosen = min(idle, key=lambda c: (c.config.workload != request.workload, c.view.in_flight, c.name))
-        return _route(request, workload, chosen, Reason.FLOOR_IDLE, removed)
+        return _route(chosen, tokens, Reason.FLOOR_IDLE, removed)
     has_floor = any(config.dedicated for _, config in policy.candidates[request.workload])
     for candidate in overflow:
         if has_floor:
@@ -344,7 +341,7 @@ def _batch(
             continue
         made = capacity.offer(candidate.name, candidate.config, candidate.view, state, policy)
         if isinstance(made, Offer):
-            return _route(request, workload, candidate, Reason.NO_FLOOR, removed, cold=made.cold)
+            return _route(candidate, tokens, Reason.NO_FLOOR, removed, cold=made.cold)
         removed.append((candidate.name, made))
     patience = policy.spill.batch_patience_s - request.waited_s
     queue = _shortest_queue(floors, state, policy.spill, batch=True)

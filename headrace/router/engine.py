@@ -18,7 +18,7 @@ from headrace.router.config import RouterConfig
 from headrace.router.decide import decide
 from headrace.router.events import Admitted, Event, Finished, FirstByte, LeaseChanged, Outcome, Queued, Scraped, Tick
 from headrace.router.observe import advance, cost_share, initial, observe, reconfigured
-from headrace.router.types import Account, Decision, Refusal, RequestFacts, Route, explain
+from headrace.router.types import Account, Decision, Refusal, RequestFacts, Route, Window, explain
 from headrace.settings.releases import WorkloadClass
 
 
@@ -87,7 +87,7 @@ class Engine:
 
     def observe(self, event: Event) -> None:
         """Folds an event in."""
-        self.state = observe(self.state, event, self.policy)
+        observe(self.state, event, self.policy)
 
     def tick(self, *, period: str | None = None, min_instances: Mapping[str, int] | None = None) -> None:
         """Time passes: timers of phases and breakers move, and whoever waits is asked again."""
@@ -108,25 +108,25 @@ class Engine:
     def reload(self, policy: RouterConfig, leases: Mapping[str, int] | None = None) -> None:
         """A new configuration; what is in flight goes on as it was admitted."""
         self.policy = policy
-        self.state = reconfigured(self.state, policy)
+        reconfigured(self.state, policy)
         if leases is not None:
-            self.state = replace(self.state, leases=dict(leases))
+            self.state.leases = dict(leases)
         self.tick()
 
     async def place(self, facts: RequestFacts) -> Admission | Refusal:
         """Lets a request in, at once or after waiting; or says why not."""
         arrived = self.clock()
-        while True:
-            now = self.clock()
-            answer = self._try(replace(facts, waited_s=now - arrived) if now > arrived else facts, arrived)
-            if not isinstance(answer, tuple):
-                return answer
+        answer = self._try(facts, arrived, arrived)
+        while isinstance(answer, tuple):
             pool, seconds = answer
             waited = await self._queue(facts, arrived, pool, seconds)
             if waited is not None:
                 return waited
+            now = self.clock()
+            answer = self._try(replace(facts, waited_s=max(0.0, now - arrived)), arrived, now)
+        return answer
 
-    def _try(self, facts: RequestFacts, arrived: float) -> Admission | Refusal | tuple[str, float]:
+    def _try(self, facts: RequestFacts, arrived: float, now: float) -> Admission | Refusal | tuple[str, float]:
         """One decision, carried out. A tuple (pool, seconds) means waiting. Nothing in here awaits."""
         if self.draining:
             return Refusal(
@@ -136,8 +136,7 @@ class Engine:
                 next_step="try again",
                 retry_after_s=1.0,
             )
-        now = self.clock()
-        self.state = advance(self.state, now)
+        advance(self.state, now)
         decision = decide(facts, self.state, self.policy)
         if isinstance(decision, Refusal):
             self._on_decision(facts, decision)
@@ -207,7 +206,7 @@ class Engine:
                 waiter = line[0]
                 self._count(waiter, -1)
                 now = self.clock()
-                answer = self._try(replace(waiter.facts, waited_s=max(0.0, now - waiter.arrived)), waiter.arrived)
+                answer = self._try(replace(waiter.facts, waited_s=max(0.0, now - waiter.arrived)), waiter.arrived, now)
                 if isinstance(answer, tuple):
                     self._count(waiter, 1)
                     break
@@ -254,6 +253,8 @@ class Engine:
             if limit is None:
                 continue
             after = self.state.accounts[scope].spent
+            if after == spent:
+                continue
             for share in budget.crossed(spent, after, limit, self.policy.alert_thresholds):
                 self._on_alert(Alert(scope=scope, share=share, spent_nano=after, limit_nano=limit))
 
@@ -269,18 +270,18 @@ class RetryBudget:
     LEAST: Final = 3
 
     def __init__(self) -> None:
-        self._requests = self._retries = Account().requests
+        self._requests, self._retries = Window(), Window()
 
     def request(self, now: float) -> None:
         """A request came."""
-        self._requests = budget.add(self._requests, now, 1)
+        budget.add(self._requests, now, 1)
 
     def take(self, now: float, share: float) -> bool:
         """Whether one more retry is within the budget; counts it if so."""
         allowed = max(self.LEAST, int(share * budget.count(self._requests, now)))
         if budget.count(self._retries, now) >= allowed:
             return False
-        self._retries = budget.add(self._retries, now, 1)
+        budget.add(self._retries, now, 1)
         return True
 
 

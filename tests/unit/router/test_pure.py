@@ -232,11 +232,15 @@ def test_a_window_counts_at_least_the_last_minute(events: list[tuple[float, int]
 
 
 def test_a_correction_never_hides_somebody_elses_use() -> None:
-    window = budget.add(budget.add(Window(), 1.0, 1000), 31.0, 10)
-    corrected = budget.correct(window, 1.0, 31.0, -900)
+    def used() -> Window:
+        return budget.add(budget.add(Window(), 1.0, 1000), 31.0, 10)
+
+    corrected = budget.correct(used(), 1.0, 31.0, -900)
     assert budget.count(corrected, 31.0) == 110
     assert budget.count(corrected, 70.0) == 10
-    assert budget.correct(window, 1.0, 100.0, -900) == budget.add(window, 100.0, 0)
+    late = budget.correct(used(), 1.0, 100.0, -900)
+    assert late == budget.add(used(), 100.0, 0), "a bucket that has left the window is corrected nowhere else"
+    assert late.total == sum(late.counts)
 
 
 def test_shares_shrink_before_they_are_given_and_grow_after() -> None:
