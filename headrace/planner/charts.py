@@ -2,53 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import os
-from pathlib import Path
+import numpy as np
 
-# matplotlib keeps a font list beside its configuration; ours goes where all of the product's cache goes.
-_CACHE = (
-    os.environ.get("HEADRACE_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headrace"
-)
-os.environ.setdefault("MPLCONFIGDIR", str(Path(_CACHE) / "matplotlib"))
+from headrace.planner.answer import Answer
+from headrace.planner.arrays import BINS_PER_HOUR, DAY_HOURS
+from headrace.plots import BLUE, GREEN, GREY, ORANGE, RED
+from headrace.plots import figure as _figure
+from headrace.plots import svg as _svg
 
-import matplotlib as mpl  # noqa: E402 - after its folder is set
-import numpy as np  # noqa: E402 - as above
-
-from headrace.planner.answer import Answer  # noqa: E402 - as above
-from headrace.planner.arrays import BINS_PER_HOUR, DAY_HOURS  # noqa: E402 - as above
-
-mpl.use("Agg")
-# Text stays text, ids do not change from run to run.
-mpl.rcParams.update(
-    {
-        "svg.fonttype": "none",
-        "svg.hashsalt": "headrace",
-        "font.family": "sans-serif",
-        "font.size": 10,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "figure.constrained_layout.use": True,
-    }
-)
-from matplotlib.axes import Axes  # noqa: E402 - after the backend is chosen
-from matplotlib.figure import Figure  # noqa: E402 - after the backend is chosen
-
-# Okabe and Ito's colours, which stay apart for colour-blind readers.
-BLUE, ORANGE, GREEN, GREY, RED = "#0072B2", "#E69F00", "#009E73", "#999999", "#D55E00"
 MONTHS = 12
-
-
-def _figure(height: float = 3.4) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(8.0, height))
-    return figure, figure.add_subplot()
-
-
-def _svg(figure: Figure) -> str:
-    out = io.StringIO()
-    figure.savefig(out, format="svg", metadata={"Date": None})
-    text = out.getvalue()
-    return text[text.index("<svg") :]
 
 
 def demand_chart(answer: Answer) -> str:
