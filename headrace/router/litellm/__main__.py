@@ -1,0 +1,108 @@
+"""`python -m headrace.router.litellm`: one replica inside LiteLLM, in LiteLLM's environment.
+
+`headrace router litellm serve` starts it; an image runs it directly. Options and environment are those of
+`headrace router serve`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import functools
+import io
+import os
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+from headrace.errors import Refused
+from headrace.router.litellm import versions
+
+_EXIT_REFUSED = 2
+
+
+def main() -> int:
+    """Serve until SIGTERM."""
+    parser = argparse.ArgumentParser(prog="headrace router litellm serve")
+    for name in ("--config", "--keys", "--spool"):
+        parser.add_argument(name, type=Path, required=True)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument("--admin-port", type=int, default=8081)
+    parser.add_argument("--replica", default="router-0")
+    given = parser.parse_args()
+    try:
+        versions.check_own()
+        _serve(given)
+    except Refused as refused:
+        for problem in refused.problems:
+            print(f"headrace: {problem}", file=sys.stderr)
+        return _EXIT_REFUSED
+    return 0
+
+
+def _serve(given: argparse.Namespace) -> None:
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run(given))
+
+
+async def _run(given: argparse.Namespace) -> None:
+    from headrace.router import serve as serving
+    from headrace.router.litellm import application
+    from headrace.router.litellm.exchange import Application, ProxyExchange
+    from headrace.router.litellm.transport import PoolTransport
+    from headrace.router.telemetry import log_to_stderr
+
+    log_to_stderr()
+    policy = serving.read_config(given.config)
+    application.prepare(policy, given.spool.parent / f"litellm-{given.replica}")
+    app = _litellm(PoolTransport())
+    lifespan = application.Lifespan(cast(Application, app))
+    with contextlib.redirect_stdout(io.StringIO()):  # a banner and a list of models
+        await lifespan.start()
+    log_to_stderr()  # LiteLLM sets up logging of its own while it is imported and started
+    application.quiet()
+    try:
+        await serving.Router(
+            serving.Options(
+                config=given.config,
+                keys=given.keys,
+                spool=given.spool,
+                host=given.host,
+                port=given.port,
+                admin_port=given.admin_port,
+                replica=given.replica,
+                redis_url=os.environ.get("HEADRACE_REDIS_URL") or None,
+                hash_secret=serving.hash_secret(),
+            ),
+            sink=_sink(),
+            exchanger=functools.partial(ProxyExchange, application=cast(Application, app)),
+        ).run()
+    finally:
+        await lifespan.stop()
+
+
+def _litellm(transport: Any) -> Any:
+    """LiteLLM's application, with our transport as its only way out to pools."""
+    import httpx
+    import litellm  # type: ignore[import-not-found] # it lives in an environment of its own
+    from litellm.proxy.proxy_server import app  # type: ignore[import-not-found] # see above
+
+    litellm.aclient_session = httpx.AsyncClient(transport=transport, timeout=None)  # noqa: S113 - ours are stricter
+    return app
+
+
+def _sink() -> Any:
+    dsn = os.environ.get("HEADRACE_POSTGRES_DSN")
+    if not dsn:
+        return None
+    from headrace.audit.sinks.postgres import PostgresSink
+
+    return PostgresSink(dsn)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

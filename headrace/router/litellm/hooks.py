@@ -1,0 +1,77 @@
+"""LiteLLM's side of the plug-in: custom authentication and callbacks, named in the rendered config.yaml.
+
+They run inside LiteLLM's handling of a request and find what the router knows of it in the context. A LiteLLM that was
+started by itself finds nothing there, and every request is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
+
+# LiteLLM lives in an environment of its own, which type checkers of this project don't see.
+from fastapi import HTTPException, Request
+from litellm.integrations.custom_logger import CustomLogger  # type: ignore[import-not-found] # see above
+from litellm.proxy._types import UserAPIKeyAuth  # type: ignore[import-not-found] # see above
+
+from headrace.router.exchange import MARGIN_S
+from headrace.router.litellm.model_list import group_of
+from headrace.router.litellm.passage import CURRENT, Passage
+from headrace.router.types import Refusal
+
+_OUTSIDE: Final = "start LiteLLM with `headrace router litellm serve`: by itself it admits nothing"
+
+
+def _passage() -> Passage:
+    passage = CURRENT.get()
+    if passage is None:
+        raise HTTPException(status_code=503, detail=_OUTSIDE)
+    return passage
+
+
+async def authenticate(request: Request, api_key: str) -> UserAPIKeyAuth:
+    """Whose request it is, for LiteLLM's own metrics and callbacks. The router has checked the key."""
+    del request, api_key
+    facts = _passage().turn.facts
+    team = f"{facts.tenant}/{facts.project}"
+    return UserAPIKeyAuth(api_key=team, key_alias=team, team_id=team, team_alias=team, user_id=facts.tenant)
+
+
+class Hooks(CustomLogger):  # type: ignore[misc] # LiteLLM's class is unknown to type checkers here
+    """Places each request, and lets LiteLLM choose nothing."""
+
+    async def async_pre_call_hook(
+        self, user_api_key_dict: Any, cache: Any, data: dict[str, Any], call_type: str, **_: Any
+    ) -> dict[str, Any]:
+        """Waits for a pool, or refuses. The exchange turns the refusal into the answer."""
+        passage = _passage()
+        placed = await passage.turn.place()
+        if isinstance(placed, Refusal):
+            passage.refusal = placed
+            raise HTTPException(status_code=placed.status, detail=placed.code)
+        limit_s = placed.route.time_limit_s
+        if passage.deadline is not None:
+            passage.deadline.reschedule(asyncio.get_running_loop().time() + max(0.1, limit_s - MARGIN_S))
+        data.update(model=group_of(placed.route.pool, passage.endpoint), timeout=limit_s, num_retries=0, max_retries=0)
+        data["disable_fallbacks"] = True
+        return data
+
+    async def async_filter_deployments(
+        self,
+        model: str,
+        healthy_deployments: list[dict[str, Any]],
+        messages: Any,
+        request_kwargs: Mapping[str, Any] | None = None,
+        parent_otel_span: Any = None,
+    ) -> list[dict[str, Any]]:
+        """The one deployment of the pool that was decided for."""
+        passage = _passage()
+        admission = passage.turn.admission
+        if admission is None:
+            raise HTTPException(status_code=503, detail=_OUTSIDE)
+        group = group_of(admission.route.pool, passage.endpoint)
+        return [one for one in healthy_deployments if one.get("model_info", {}).get("id") == group]
+
+
+hooks: Final = Hooks()
