@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from headrace_sandbox.aws import (
     autoscaling,
     budgets,
+    caches,
     capacity,
     costs,
     follow,
@@ -25,6 +26,7 @@ _TABLES: Sequence[Table] = (
     addon.HANDLERS,
     autoscaling.HANDLERS,
     budgets.HANDLERS,
+    caches.HANDLERS,
     capacity.HANDLERS,
     cluster.HANDLERS,
     costs.HANDLERS,
@@ -50,6 +52,6 @@ HANDLERS: Mapping[tuple[str, str], Handler] = _one(_TABLES)
 GUARDS: Mapping[tuple[str, str], Sequence[Guard]] = guards.GUARDS
 OVERLAYS: Mapping[tuple[str, str], Sequence[Overlay]] = {**kept.overlays(), **capacity.OVERLAYS, **follow.OVERLAYS}
 
-SERVED_WHOLE = frozenset({"eks", "autoscaling", "budgets", "service-quotas"})
+SERVED_WHOLE = frozenset({"eks", "autoscaling", "budgets", "elasticache", "service-quotas"})
 """Services whose every supported operation is in HANDLERS: what isn't is refused rather than sent to moto, whose world
 doesn't know our resources."""

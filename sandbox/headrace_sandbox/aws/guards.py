@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator
 
 from headrace.catalog.load import vpc_endpoints
+from headrace_sandbox.aws.caches import GROUP as CACHE_GROUP
+from headrace_sandbox.aws.caches import SUBNETS as CACHE_SUBNETS
 from headrace_sandbox.aws.eks.common import CLUSTER, NODEGROUP
 from headrace_sandbox.aws.errors import AwsError
 from headrace_sandbox.aws.wire import Call, Doc
@@ -63,6 +65,14 @@ async def _holders(world: World, region: str) -> list[tuple[str, set[str], set[s
             found.append((f"EKS cluster {cluster['name']}", set(config["subnetIds"]), groups))
     for group in world.store.list(NODEGROUP, region):
         found.append((f"EKS node group {group['nodegroupName']}", set(group["subnets"]), set()))
+    for cache in world.store.list(CACHE_GROUP, region):
+        subnets = world.store.get(CACHE_SUBNETS, region, cache["_subnets"]) or {}
+        ids = {subnet["SubnetIdentifier"] for subnet in subnets.get("Subnets", [])}
+        found.append((f"replication group {cache['ReplicationGroupId']}", ids, set(cache["_groups"])))
+    for database in (await world.moto("rds", "DescribeDBInstances", region)).get("DBInstances", []):
+        ids = {subnet["SubnetIdentifier"] for subnet in (database.get("DBSubnetGroup") or {}).get("Subnets", [])}
+        groups = {one["VpcSecurityGroupId"] for one in database.get("VpcSecurityGroups", [])}
+        found.append((f"database {database['DBInstanceIdentifier']}", ids, groups))
     return found
 
 

@@ -284,6 +284,79 @@ def test_storage_and_registry_types_live_their_whole_life(life: Life) -> None:
     life.end()
 
 
+def test_data_stores_live_their_whole_life(life: Life) -> None:
+    vpc = life("ec2.Vpc", "data", {"cidrBlock": "10.77.0.0/16"})
+    subnets = [
+        life(
+            "ec2.Subnet",
+            f"data-{letter}",
+            {"vpcId": vpc.id, "cidrBlock": f"10.77.{at}.0/24", "availabilityZone": f"us-east-1{letter}"},
+        ).id
+        for at, letter in enumerate("ab")
+    ]
+    group = life("ec2.SecurityGroup", "data", {"vpcId": vpc.id, "description": "d"})
+    key = life("kms.Key", "data", {"deletionWindowInDays": 7})
+    cache_subnets = life("elasticache.SubnetGroup", "cache", {"subnetIds": subnets})
+    setting = {"family": "valkey8", "parameters": [{"name": "maxmemory-policy", "value": "noeviction"}]}
+    parameters = life("elasticache.ParameterGroup", "cache", setting)
+    parameters.update({**setting, "parameters": [{"name": "timeout", "value": "300"}]})
+    assert parameters["parameters"] == [{"name": "timeout", "value": "300"}], "what is no longer named is reset"
+    wanted = {
+        "description": "d",
+        "engine": "valkey",
+        "engineVersion": "8.0",
+        "nodeType": "cache.t4g.small",
+        "numCacheClusters": 2,
+        "automaticFailoverEnabled": True,
+        "multiAzEnabled": True,
+        "atRestEncryptionEnabled": True,
+        "transitEncryptionEnabled": True,
+        "kmsKeyId": key["arn"],
+        "authToken": "sixteen-letters-or-more",
+        "parameterGroupName": parameters.id,
+        "subnetGroupName": cache_subnets.id,
+        "securityGroupIds": [group.id],
+    }
+    cache = life("elasticache.ReplicationGroup", "cache", wanted)
+    assert cache["primaryEndpointAddress"].endswith(".cache.amazonaws.com")
+    assert len(cache["memberClusters"]) == 2
+    cache.update({**wanted, "numCacheClusters": 3, "snapshotRetentionLimit": 2})
+    assert (len(cache["memberClusters"]), cache["snapshotRetentionLimit"]) == (3, 2), "it grows in place"
+    changes = cache.changes({**wanted, "numCacheClusters": 3, "snapshotRetentionLimit": 2, "kmsKeyId": "arn:other"})
+    assert changes == {"kmsKeyId": True}, "another key needs another group"
+    database_subnets = life("rds.SubnetGroup", "db", {"subnetIds": subnets})
+    ssl = {"family": "postgres17", "parameters": [{"name": "rds.force_ssl", "value": "1", "applyMethod": "immediate"}]}
+    database_parameters = life("rds.ParameterGroup", "db", ssl)
+    wanted = {
+        "engine": "postgres",
+        "engineVersion": "17",
+        "instanceClass": "db.t4g.micro",
+        "allocatedStorage": 20,
+        "maxAllocatedStorage": 100,
+        "storageType": "gp3",
+        "storageEncrypted": True,
+        "kmsKeyId": key["arn"],
+        "dbName": "headrace",
+        "username": "master",
+        "manageMasterUserPassword": True,
+        "masterUserSecretKmsKeyId": key["arn"],
+        "multiAz": True,
+        "backupRetentionPeriod": 7,
+        "dbSubnetGroupName": database_subnets.id,
+        "parameterGroupName": database_parameters.id,
+        "vpcSecurityGroupIds": [group.id],
+        "enabledCloudwatchLogsExports": ["postgresql"],
+        "skipFinalSnapshot": True,
+    }
+    database = life("rds.Instance", "db", wanted, identity=lambda made: str(made["identifier"]))
+    assert database["endpoint"] == f"{database['address']}:{database['port']}"
+    assert database["masterUserSecrets"][0]["secretArn"].startswith("arn:aws:secretsmanager:")
+    database.update({**wanted, "backupRetentionPeriod": 14, "enabledCloudwatchLogsExports": ["postgresql", "upgrade"]})
+    assert database["backupRetentionPeriod"] == 14
+    assert database["enabledCloudwatchLogsExports"] == ["postgresql", "upgrade"]
+    life.end()
+
+
 def test_message_watch_and_spend_types_live_their_whole_life(life: Life) -> None:
     topic = life("sns.Topic", "t", {"displayName": "d"})
     life("sns.Topic", "fifo", {"fifoTopic": True, "contentBasedDeduplication": True})

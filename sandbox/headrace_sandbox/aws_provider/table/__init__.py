@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from headrace_sandbox.aws_provider.spec import ResourceType
 from headrace_sandbox.aws_provider.table import (
+    caches,
     compute,
+    databases,
     ecr,
     eks,
     endpoints,
@@ -19,6 +21,22 @@ from headrace_sandbox.aws_provider.table import (
     watch,
 )
 
-_MODULES = (network, routes, endpoints, rules, compute, eks, iam, keys, s3, ecr, messages, watch, spend)
+_MODULES = (
+    network,
+    routes,
+    endpoints,
+    rules,
+    compute,
+    eks,
+    iam,
+    keys,
+    s3,
+    ecr,
+    messages,
+    watch,
+    spend,
+    caches,
+    databases,
+)
 
 TYPES: dict[str, ResourceType] = {row.type: row for module in _MODULES for row in module.ROWS}

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 from headrace_sandbox.aws_provider.spec import Read, Tags
+
+_PARAMETERS_PER_CALL = 20
 
 EC2_ARN = "arn:{partition}:ec2:{region}:{account}:"
 """What every ARN of EC2 begins with; a template."""
@@ -53,3 +58,26 @@ def upper_arn_tags(*, target: str = "ResourceArn", tags: str = "Tags", keys: str
         target={target: "{arn}"},
         list=Read(op="ListTagsForResource", args={target: "{arn}"}, at=at),
     )
+
+
+def resource_name_tags() -> Tags:
+    """ElastiCache's and RDS's tags: AddTagsToResource and RemoveTagsFromResource on an ARN called `ResourceName`."""
+    return Tags(
+        create="Tags",
+        tag="AddTagsToResource",
+        tag_member="Tags",
+        untag="RemoveTagsFromResource",
+        untag_member="TagKeys",
+        target={"ResourceName": "{arn}"},
+        list=Read(op="ListTagsForResource", args={"ResourceName": "{arn}"}, at="TagList"),
+    )
+
+
+def slices(items: list[Any]) -> list[list[Any]]:
+    """`items` in pieces of what ElastiCache and RDS take in one call that changes parameters: 20."""
+    return [items[at : at + _PARAMETERS_PER_CALL] for at in range(0, len(items), _PARAMETERS_PER_CALL)]
+
+
+def by_name(parameters: Iterable[Mapping[str, Any]] | None) -> dict[str, Mapping[str, Any]]:
+    """Parameters of a group by their name."""
+    return {str(one["name"]): one for one in parameters or ()}
