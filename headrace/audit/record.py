@@ -152,16 +152,22 @@ def record_hash(data: bytes) -> bytes:
     return hashlib.sha256(RECORD_PREFIX + data).digest()
 
 
-def tenant_key(secret: bytes, tenant: str) -> bytes:
-    """The tenant's own key of hashes, derived from `secret`."""
-    return hmac.digest(secret, b"headrace/tenant/" + tenant.encode(), "sha256")
+class Hashes:
+    """Keyed hashes of one tenant's prompts, users and conversations; its key is derived from `secret`."""
 
+    __slots__ = ("_begun",)
 
-def hashed(key: bytes, text: bytes) -> str:
-    """Hash of a prompt, user or conversation under a tenant's key."""
-    return hmac.digest(key, text, "sha256").hex()[:32]
+    def __init__(self, secret: bytes, tenant: str) -> None:
+        key = hmac.digest(secret, b"headrace/tenant/" + tenant.encode(), "sha256")
+        self._begun = hmac.new(key, digestmod="sha256")  # a copy of it is four times faster than to begin anew
+
+    def of(self, text: bytes) -> str:
+        """32 hexadecimal digits."""
+        made = self._begun.copy()
+        made.update(text)
+        return made.hexdigest()[:32]
 
 
 def keyed_hash(secret: bytes, tenant: str, text: bytes) -> str:
-    """`hashed` under the key that `tenant_key` derives."""
-    return hashed(tenant_key(secret, tenant), text)
+    """Hash of a prompt, user or conversation under the tenant's own key."""
+    return Hashes(secret, tenant).of(text)

@@ -1,9 +1,10 @@
 """The durable spool: `append` gives a promise that holds once the entry is on disk. Bounded, batched, crash-safe.
 
 Entries get their place in the chain at once and in order. What was appended in one turn of the event loop goes to the
-kernel in one write at its end, or earlier when `flush` asks: from then on it survives the death of the process. A
-thread forces it to disk: at once where somebody holds a promise, which is kept after fdatasync and not before, and
-within `REST_S` otherwise. So a machine that dies takes at most the last `REST_S` of what nobody waited for.
+kernel in one write at its end (a little later what is not urgent), or when `flush` asks: from then on it survives the
+death of the process. A thread forces it to disk: at once where somebody holds a promise, which is kept after fdatasync
+and not before, and within `REST_S` otherwise. So a machine that dies takes at most the last `REST_S` of what nobody
+waited for.
 
 When as many entries wait for the disk as fit, `append` raises `Pushback`; when the disk fails, every later `append`
 raises `SpoolBroken` until restart, because after a failed sync nobody knows what is on disk (the kernel may have
@@ -35,6 +36,8 @@ SEGMENT_BYTES: Final = 16 << 20
 MOST_WAITING: Final = 20_000
 # Pause between two syncs that nobody waits for.
 REST_S: Final = 0.05
+# How long an entry that is not urgent waits for others to be written with.
+COMPANY_S: Final = 0.005
 
 
 class Pushback(Exception):
@@ -104,7 +107,7 @@ class Spool:
         self._wanted = False  # somebody waits for the disk
         self._broken: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._flushing = False
+        self._flushing = self._lingering = False
         self.lost = 0
         """Entries that had a place and could not be written."""
         self._handle, self._size = self._open_last()
@@ -136,9 +139,9 @@ class Spool:
         """Hash of the last entry."""
         return self._head
 
-    def append(self, entry: Entry | bytes, *, wait: bool = True) -> asyncio.Future[Position] | None:
+    def append(self, entry: Entry | bytes, *, wait: bool = True, soon: bool = True) -> asyncio.Future[Position] | None:
         """Gives an entry (or its canonical bytes) its place. The future is done when it is durable; without `wait`
-        there is none.
+        there is none. Not `soon`: it may wait `COMPANY_S` for others before it goes to the kernel with them.
 
         Call it from one event loop only. Raises `Pushback` or `SpoolBroken`; then the entry has no place.
         """
@@ -158,9 +161,12 @@ class Spool:
         self._pending.append(item)
         if loop is None:
             self.flush()
-        elif not self._flushing:
+        elif soon and not self._flushing:
             self._flushing = True
             loop.call_soon(self._flush_soon)
+        elif not soon and not self._flushing and not self._lingering:
+            self._lingering = True
+            loop.call_later(COMPANY_S, self._flush_late)
         return promise
 
     def _running_loop(self) -> asyncio.AbstractEventLoop | None:
@@ -173,6 +179,11 @@ class Spool:
     def _flush_soon(self) -> None:
         self._flushing = False
         with contextlib.suppress(SpoolBroken):  # whoever needs to know asks `flush` or holds a promise
+            self.flush()
+
+    def _flush_late(self) -> None:
+        self._lingering = False
+        with contextlib.suppress(SpoolBroken):
             self.flush()
 
     def flush(self) -> None:

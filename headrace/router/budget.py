@@ -103,8 +103,14 @@ def shortfall(
             continue
         account = accounts.get(scope) or _UNUSED
         for kind, name in kinds:
-            asked = tokens if kind == "tokens" else money if kind == "money" else 1
-            used = usage(account, kind, now)
+            if kind == "money":
+                used, asked = account.spent + account.reserved, money
+            elif kind == "tokens":
+                used, asked = count(account.tokens, now), tokens
+            elif kind == "requests":
+                used, asked = count(account.requests, now), 1
+            else:
+                used, asked = account.parallel, 1
             if used + asked > leases.get(name, 0):
                 limit = policy.totals[name]
                 return Shortfall(

@@ -32,11 +32,27 @@ def fingerprint(workload: str, text: bytes) -> bytes:
 
 @dataclass(kw_only=True, slots=True)
 class _Seen:
-    requests: deque[tuple[float, bytes]] = field(default_factory=lambda: deque(maxlen=MOST_REMEMBERED))
+    requests: deque[tuple[float, bytes]] = field(default_factory=deque)
+    repeats: dict[bytes, int] = field(default_factory=dict)
+    """How often each fingerprint stands in `requests`."""
     failures: deque[float] = field(default_factory=lambda: deque(maxlen=MOST_REMEMBERED))
     abandoned: deque[float] = field(default_factory=lambda: deque(maxlen=MOST_REMEMBERED))
     open_until: float = float("-inf")
     why: str = ""
+
+    def count(self, mark: bytes, now: float, since: float, most: int) -> int:
+        """Remembers a request, forgets those before `since` and beyond `most`; how often it came, this one included."""
+        requests, repeats = self.requests, self.repeats
+        requests.append((now, mark))
+        repeats[mark] = repeats.get(mark, 0) + 1
+        while requests and (requests[0][0] < since or len(requests) > most):
+            _, old = requests.popleft()
+            left = repeats[old] - 1
+            if left:
+                repeats[old] = left
+            else:
+                del repeats[old]
+        return repeats.get(mark, 0)
 
 
 class Callers:
@@ -59,14 +75,13 @@ class Callers:
         rules = self._rules
         if now < seen.open_until:
             return _refusal(seen.why, seen.open_until - now)
-        seen.requests.append((now, mark))
         since = now - rules.window_s
-        repeats = sum(1 for at, other in seen.requests if other == mark and at >= since)
+        repeats = seen.count(mark, now, since, max(MOST_REMEMBERED, rules.repeats + 1))
         if repeats > rules.repeats:
             return self._open(seen, now, f"the same request {repeats} times within {rules.window_s:g} s (a loop?)")
-        if _recent(seen.failures, since) >= rules.retries:
+        if seen.failures and _recent(seen.failures, since) >= rules.retries:
             return self._open(seen, now, f"retries after {rules.retries} failures within {rules.window_s:g} s")
-        if _recent(seen.abandoned, since) >= rules.abandoned:
+        if seen.abandoned and _recent(seen.abandoned, since) >= rules.abandoned:
             return self._open(seen, now, f"{rules.abandoned} abandoned streams within {rules.window_s:g} s")
         return None
 
@@ -83,6 +98,7 @@ class Callers:
         seen.failures.clear()
         seen.abandoned.clear()
         seen.requests.clear()
+        seen.repeats.clear()
         return _refusal(why, self._rules.open_s)
 
     def _of(self, caller: str) -> _Seen:

@@ -225,10 +225,11 @@ def _workload(
     policy: RouterConfig,
 ) -> str | Refusal:
     """The workload that a model names, or that the request looks like where the model is absent or `auto`."""
+    if model in policy.workloads and (caller.workloads is None or model in caller.workloads):
+        return str(model)
     allowed = [name for name in policy.workloads if caller.workloads is None or name in caller.workloads]
     if model in policy.workloads:
-        if model in allowed:
-            return str(model)
+        pass  # not for this key
     elif model is None or model == "auto":
         wanted = declared or infer_class(prompt_tokens, max_tokens, stream=stream, endpoint=endpoint)
         fitting = [name for name in allowed if policy.workloads[name].workload_class is wanted]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from headrace.audit.ledger import Ledger
-from headrace.audit.record import Entry, Kind, encode, hashed, tenant_key
+from headrace.audit.record import Entry, Hashes, Kind, encode
 from headrace.audit.spool import Position, Pushback, Spool, SpoolBroken
 from headrace.router.classify import Caller, Parsed
 from headrace.router.config import RouterConfig
@@ -41,7 +41,7 @@ class Journal:
         self.spool = spool
         self._refused = 0
         self._secret = secret
-        self._keys: dict[str, bytes] = {}
+        self._hashes: dict[str, Hashes] = {}
         self._now_us = now_us
         self._period = period
 
@@ -53,9 +53,9 @@ class Journal:
     def base(self, parsed: Parsed, caller: Caller, *, user: str = "", trace_id: str = "") -> Fields:
         """What all entries of a request share."""
         facts = parsed.facts
-        key = self._keys.get(facts.tenant)
-        if key is None:  # tenants come from the configuration, so this stays small
-            key = self._keys[facts.tenant] = tenant_key(self._secret, facts.tenant)
+        hashes = self._hashes.get(facts.tenant)
+        if hashes is None:  # tenants come from the configuration, so this stays small
+            hashes = self._hashes[facts.tenant] = Hashes(self._secret, facts.tenant)
         return {
             "request_id": facts.id,
             "period": self._period(),
@@ -63,14 +63,14 @@ class Journal:
             "tenant": facts.tenant,
             "project": facts.project,
             "key_id": caller.key_id,
-            "user_hash": hashed(key, user.encode(errors="replace")) if user else "",
-            "conversation_hash": hashed(key, parsed.conversation.encode(errors="replace")),
+            "user_hash": hashes.of(user.encode(errors="replace")) if user else "",
+            "conversation_hash": hashes.of(parsed.conversation.encode(errors="replace")),
             "feature": facts.feature,
             "workload": facts.workload,
-            "workload_class": facts.workload_class.value,
+            "workload_class": facts.workload_class,
             "endpoint": facts.endpoint,
             "release": facts.release,
-            "prompt_hash": hashed(key, parsed.prompt_digest_input),
+            "prompt_hash": hashes.of(parsed.prompt_digest_input),
             "trace_id": trace_id,
         }
 
@@ -150,7 +150,8 @@ class Journal:
 
     def _append(self, entry: Entry | Fields) -> None:
         try:
-            self.spool.append(entry if isinstance(entry, Entry) else encode(entry), wait=False)
+            # An outcome may wait a moment for company: lost in a crash, its reservation is posted in full.
+            self.spool.append(entry if isinstance(entry, Entry) else encode(entry), wait=False, soon=False)
         except (Pushback, SpoolBroken):
             self._refused += 1
 
@@ -172,7 +173,7 @@ def _routed(admission: Admission, policy: RouterConfig) -> Fields:
     fields: Fields = {
         "release": admission.facts.release,
         "pool": route.pool,
-        "reason": route.reason.value,
+        "reason": route.reason,
         "decision": admission.explanation,
         "spilled": route.spilled,
         "cold": route.cold,

@@ -128,7 +128,7 @@ class Metrics:
     def decided(self, facts: RequestFacts, admission: Admission) -> None:
         """A request was sent on its way."""
         route, workload = admission.route, facts.workload
-        key = (workload, route.pool, route.reason.value)
+        key = (workload, route.pool, route.reason)
         self._decisions.values[key] += 1
         if route.spilled:
             self._spills.values[key] += 1
