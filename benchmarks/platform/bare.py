@@ -24,7 +24,6 @@ _SECRET: Final = "4dabf18193072939515e22adb298388d"  # noqa: S105 - how Pulumi m
 _SHORTEST_REFERENCE: Final = 6  # a shorter text is equal by accident
 _NO_SOURCES: Final = frozenset({"id", "tags", "tagsAll"})
 _IN_THE_CLASS: Final = frozenset({"apiVersion", "kind"})
-_GROUPS: Final = {"rbac.authorization.k8s.io": "rbac", "networking.k8s.io": "networking", "helm.sh": "helm"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +99,7 @@ def _constructor(kind: str) -> str:
     if package == "aws":
         return f"aws.{module.split('/')[0]}.{name}"
     group, _, version = module.partition("/")
-    return f"kubernetes.{_GROUPS.get(group, group)}.{version}.{name}"
+    return f"kubernetes.{group.split('.')[0]}.{version}.{name}"
 
 
 @cache
