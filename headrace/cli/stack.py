@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from headrace_sandbox import deploy
+from headrace_sandbox.service import SandboxContext, Service
+
+if TYPE_CHECKING:
+    from headrace.cli.up_traffic import Replayed
 
 _stack = click.option("--stack", "stack_name", default="sandbox", show_default=True, help="The stack to deploy.")
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON (what up.json holds).")
@@ -18,11 +24,23 @@ _EXIT_FAILED = 1
 
 @click.command()
 @_stack
+@click.option("--traffic/--no-traffic", default=True, show_default=True, help="Replay a day through the router.")
 @_as_json
-def up(stack_name: str, *, as_json: bool) -> None:
-    """Start the sandbox, deploy the stack, preview it once more, show what exists."""
+def up(stack_name: str, *, traffic: bool, as_json: bool) -> None:
+    """Start the sandbox, deploy the stack, preview it once more, replay a day of traffic, show what exists."""
+    replays: list[Replayed] = []
+
+    def replay(context: SandboxContext, standing: Sequence[Service]) -> dict[str, Any] | None:
+        from headrace.cli import up_traffic
+
+        done = up_traffic.replay_deployed(context, standing, stack_name=stack_name)
+        if done is None:
+            return None
+        replays.append(done)
+        return done.document()
+
     try:
-        result = deploy.up(stack_name=stack_name)
+        result = deploy.up(stack_name=stack_name, traffic=replay if traffic else None)
     except deploy.DeployFailed as failed:
         click.echo(f"headrace: {failed}", err=True)
         sys.exit(_EXIT_FAILED)
@@ -30,6 +48,11 @@ def up(stack_name: str, *, as_json: bool) -> None:
         click.echo(json.dumps(result.report(), indent=2))
     else:
         _show(result)
+        _show_traffic(replays)
+    if any(done.mismatches for done in replays):
+        click.echo("headrace: the traffic was counted differently, which it must not be:", err=True)
+        click.echo("\n".join(f"  {line}" for done in replays for line in done.mismatches[:20]), err=True)
+        sys.exit(_EXIT_FAILED)
     if result.second_preview_changes:
         click.echo("headrace: a second preview found something to change, which it must not:", err=True)
         click.echo("\n".join(f"  {line}" for line in result.changed), err=True)
@@ -106,3 +129,10 @@ def _show(result: deploy.Result) -> None:
         f"{sum(result.resources.values())} resources; findings: {found['mandatory']} mandatory, "
         f"{found['advisory']} advisory; second preview: {result.second_preview_changes} changes"
     )
+
+
+def _show_traffic(replays: Sequence[Replayed]) -> None:
+    if replays:
+        from headrace.cli.up_traffic import show
+
+        show(replays[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,19 +13,20 @@ from typing import Any, Final
 
 import uvloop
 
-from headrace.errors import refuse
 from headrace.router.config import PoolConfig, RouterConfig, from_json
 from headrace.router.keys import KeyEntry, KeyFile, digest
+from headrace.settings.load import from_stack_file
 from headrace.settings.tree import Settings
 from headrace.traffic import ledger, replay, trace
 from headrace.traffic.day import Ask, Callers, Pace, generated_day
 from headrace.traffic.figures import Figures
 from headrace.traffic.paces import paces
 from headrace.traffic.pricing import Alternative, alternatives, objectives
-from headrace_sandbox import cache, supervise
+from headrace_sandbox import cache, checkout, stack_config, supervise
 from headrace_sandbox.model_servers.behaviour import Behaviour
+from headrace_sandbox.router_keys import KEYS
 from headrace_sandbox.service import SandboxContext, Service
-from headrace_sandbox.traffic import services
+from headrace_sandbox.traffic import deployed, services
 from headrace_sandbox.traffic.clock import Clock
 from headrace_sandbox.traffic.deployed import DeployedRouter
 
@@ -206,13 +208,66 @@ async def _replays(
     return found
 
 
-def need_agreement(replayed: Replayed) -> None:
-    """Refuse figures that somebody else counted otherwise."""
-    wrong = replayed.mismatches
-    if wrong:
-        raise refuse(
-            "traffic",
-            None,
-            f"{len(wrong)} counts disagree:\n  " + "\n  ".join(wrong[:20]) + "\n ",
-            next_step="look into the router's log in the sandbox's folder",
+def replay_deployed(context: SandboxContext, standing: Sequence[Service], *, stack_name: str) -> Replayed | None:
+    """Replay through the router that the stack put into the cluster; None where it has none."""
+    router = deployed.read(context)
+    if router is None:
+        cache.say("traffic: the stack has no router, so nothing is replayed")
+        return None
+    root = checkout.root()
+    return run(
+        context,
+        standing,
+        router,
+        from_stack_file(stack_config.source(root, stack_name)),
+        root=root,
+        known_keys=KEYS,
+        page=context.directory.parent / "traffic.html",
+    )
+
+
+def show(replayed: Replayed) -> None:
+    """Tables on a terminal: pools, then the three ways to pay; last the page's path."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from headrace.traffic.page import comparison, percent, seconds, verdict
+
+    console = Console(width=None if sys.stdout.isatty() else 180)
+    pools = Table(title="Traffic", title_justify="left")
+    for column in ("replay", "pool", "requests", "share", "TTFT P50", "P95", "P99", "cold starts", "GPU s", "billed"):
+        pools.add_column(column, justify="left" if column in ("replay", "pool") else "right")
+    for one in replayed.figures:
+        for place, pool in enumerate(one.pools):
+            first = pool.first_token
+            pools.add_row(
+                one.name if place == 0 else "",
+                f"{escape(pool.name)} ({pool.kind}, {pool.gpu})",
+                f"{pool.requests:,}",
+                percent(pool.share),
+                *(seconds(value) for value in (first.p50, first.p95, first.p99)),
+                f"{pool.cold_starts:,}",
+                f"{pool.gpu_seconds:,.0f}",
+                f"${pool.usd:.4f}",
+            )
+        pools.add_section()
+    console.print(pools)
+    for one in replayed.figures:
+        spilled = ", ".join(f"{name} {count}" for name, count in one.spills.items()) or "none"
+        refused = ", ".join(f"{name} {count}" for name, count in one.refusals.items()) or "none"
+        console.print(
+            f"{one.name}: {one.served:,} of {one.requests:,} answered; spilled: {spilled}; refused: {refused};"
+            f" {one.cold_starts} cold starts; {one.abandoned} left by their callers; {one.failed} failed",
+            highlight=False,
         )
+    costs = Table(title="Three ways to pay", title_justify="left")
+    for column in ("way", "GPUs and prices", "24 hours", "per 1,000 tokens", "objective kept", "note"):
+        costs.add_column(column, overflow="fold", justify="right" if column[0] in "2po" else "left")
+    for one in replayed.figures:
+        for row in comparison(one):
+            costs.add_row(*(escape(cell) for cell in row))
+        costs.add_section()
+    console.print(costs)
+    console.print(escape(verdict(replayed.figures[0])), highlight=False)
+    console.print(f"page: {escape(str(replayed.page))}", soft_wrap=True, highlight=False)

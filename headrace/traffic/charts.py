@@ -44,6 +44,7 @@ def requests_chart(figures: Figures, policy: RouterConfig) -> str:
     _stack(axes, {name: values for name, values in figures.timeline.requests.items() if any(values)}, colour)
     refused = _summed(figures.timeline.refusals)
     if refused.any():
+        refused[refused == 0] = np.nan  # a bar of no height would still draw its edge
         base = _summed(figures.timeline.requests)
         axes.bar(
             np.arange(BINS) + 0.5,

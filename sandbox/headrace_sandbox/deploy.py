@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -25,13 +25,13 @@ from headrace_sandbox import (
     supervise,
 )
 from headrace_sandbox import supervise_process as processes
-from headrace_sandbox.service import SandboxContext
+from headrace_sandbox.service import SandboxContext, Service
 from headrace_sandbox.stack import Stack
 from headrace_sandbox.supervise_ports import write_json
 
 POLICIES: Final = "policies"
 # What a sandbox leaves beside its own folder.
-_BESIDE: Final = ("state", "config", "pulumi-home", "logs", "passphrase", "up.json")
+_BESIDE: Final = ("state", "config", "pulumi-home", "logs", "passphrase", "up.json", "traffic.html")
 
 
 @dataclass
@@ -46,6 +46,7 @@ class Result:
     rows: list[tuple[str, str, str, str, str]] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
+    traffic: dict[str, Any] | None = None
 
     def report(self) -> dict[str, Any]:
         """The content of `up.json`."""
@@ -55,6 +56,7 @@ class Result:
             "findings": self.findings,
             "second_preview_changes": self.second_preview_changes,
             "endpoints": self.endpoints,
+            "traffic": self.traffic,
         }
 
 
@@ -62,8 +64,15 @@ class DeployFailed(Exception):
     """The engine could not do it. The message is what it said, for a person."""
 
 
-def up(*, stack_name: str = "sandbox", directory: Path | None = None) -> Result:
-    """Engine, control plane, sandbox, `pulumi up` with the policy pack, then a preview that should find nothing."""
+Traffic = Callable[[SandboxContext, Sequence[Service]], dict[str, Any] | None]
+"""Replays traffic beside the running parts of a sandbox; returns what up.json holds of it, None without a router."""
+
+
+def up(*, stack_name: str = "sandbox", directory: Path | None = None, traffic: Traffic | None = None) -> Result:
+    """Engine, control plane, sandbox, `pulumi up` with the policy pack, then a preview that should find nothing.
+
+    `traffic` then replays traffic through what was deployed.
+    """
     project = checkout.root()
     result = Result()
     setup = project / ".venv" / "setup-seconds"
@@ -76,7 +85,8 @@ def up(*, stack_name: str = "sandbox", directory: Path | None = None) -> Result:
     with _phase(result, "control plane"):
         _build_control_plane()
     with _phase(result, "sandbox"):
-        supervise.up(context, parts.all_services(context))
+        services = parts.all_services(context)
+        supervise.up(context, services)
         environment.install_plugins(context, found)
         prerequisites.provide(context, stack_config.settings(project, stack_name))
     stack = _stack(project, stack_name, context, found)
@@ -94,6 +104,9 @@ def up(*, stack_name: str = "sandbox", directory: Path | None = None) -> Result:
         if operation not in {"same", "read"}
     ]
     result.endpoints = supervise.endpoints(context.directory)
+    if traffic is not None:
+        with _phase(result, "traffic"):
+            result.traffic = traffic(context, services)
     write_json(context.directory.parent / "up.json", result.report())
     return result
 
