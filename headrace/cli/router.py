@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from headrace.cli.router_litellm import litellm
 from headrace.errors import refuse
 from headrace.router.config import RouterConfig, to_json
 from headrace.router.types import RequestFacts
@@ -26,6 +27,9 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.group()
 def router() -> None:
     """Serve, check and explain the router."""
+
+
+router.add_command(litellm)
 
 
 @router.command("serve")

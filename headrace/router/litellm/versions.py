@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable, Mapping
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,8 @@ from headrace.errors import Problem, Refused
 # 1.106.2 or earlier after 1.107.0 was found to be malicious (see the catalogue's compromised releases).
 TESTED: Final = "1.106.2"
 PROPRIETARY: Final = "litellm-enterprise"
+# What an environment may hold beside the lock: ourselves, and what makes environments.
+_OURS: Final = frozenset({"headrace", "pip", "setuptools", "wheel"})
 _LOCKED: Final = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.M)
 
 
@@ -27,7 +30,9 @@ def normalized(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def problems(installed: dict[str, str], *, where: str, locked: dict[str, str] | None = None) -> list[Problem]:
+def problems(
+    installed: Mapping[str, str], *, where: str, locked: Mapping[str, frozenset[str]] | None = None
+) -> list[Problem]:
     """What is wrong with an environment: `installed` and `locked` hold versions by normalized name. Pure."""
     found = [
         Problem(
@@ -71,24 +76,27 @@ def problems(installed: dict[str, str], *, where: str, locked: dict[str, str] | 
                 next_step="install requirements-litellm.lock",
             )
         )
-    for name, wanted in (locked or {}).items():
-        have = installed.get(name)
-        if have is not None and have != wanted and name != "litellm":
-            found.append(
-                Problem(
-                    path=where,
-                    value=f"{name} {have}",
-                    rule=f"the lock pins {wanted}",
-                    reason="",
-                    next_step="install requirements-litellm.lock again",
-                )
+    if locked is not None:
+        found += [
+            Problem(
+                path=where,
+                value=f"{name} {version}",
+                rule=f"the lock pins {' or '.join(sorted(locked[name]))}" if name in locked else "the lock has none",
+                reason="",
+                next_step="install requirements-litellm.lock into a new environment",
             )
+            for name, version in sorted(installed.items())
+            if name not in _OURS and name != "litellm" and version not in locked.get(name, ())
+        ]
     return found
 
 
-def read_lock(text: str) -> dict[str, str]:
-    """Versions by normalized name in a lock file."""
-    return {normalized(name): version for name, version in _LOCKED.findall(text)}
+def read_lock(text: str) -> dict[str, frozenset[str]]:
+    """Versions by normalized name in a lock file; several where they differ by Python or machine."""
+    found: dict[str, frozenset[str]] = {}
+    for name, version in _LOCKED.findall(text):
+        found[normalized(name)] = found.get(normalized(name), frozenset()) | {version}
+    return found
 
 
 def installed_in(site_packages: Path) -> dict[str, str]:
@@ -120,9 +128,8 @@ def check_own() -> str:
     return installed["litellm"]
 
 
-def _versions(found: object) -> dict[str, str]:
+def _versions(found: Iterable[Distribution]) -> dict[str, str]:
     versions: dict[str, str] = {}
-    for item in found if hasattr(found, "__iter__") else ():
-        if isinstance(item, Distribution) and item.metadata is not None:
-            versions.setdefault(normalized(str(item.metadata["Name"])), item.version)
+    for item in found:
+        versions.setdefault(normalized(str(item.metadata["Name"])), item.version)
     return versions
