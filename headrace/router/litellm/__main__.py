@@ -65,8 +65,19 @@ async def _run(given: argparse.Namespace) -> None:
         await lifespan.start()
     log_to_stderr()  # LiteLLM sets up logging of its own while it is imported and started
     application.quiet()
+    from headrace.router.litellm import hooks
+
+    class Replica(serving.Router):
+        def reload(self) -> bool:
+            """LiteLLM learns of new pools in the same moment."""
+            before = self.engine.policy
+            done = super().reload()
+            if done:
+                hooks.use(self.engine.policy, before)
+            return done
+
     try:
-        await serving.Router(
+        await Replica(
             serving.Options(
                 config=given.config,
                 keys=given.keys,
@@ -87,10 +98,16 @@ async def _run(given: argparse.Namespace) -> None:
 
 def _litellm(transport: Any) -> Any:
     """LiteLLM's application, with our transport as its only way out to pools."""
+    import gc
+
     import httpx
+
+    gc.disable()  # a million objects that all stay: collecting among them takes a fifth of the start
     import litellm  # type: ignore[import-not-found] # it lives in an environment of its own
     from litellm.proxy.proxy_server import app  # type: ignore[import-not-found] # see above
 
+    gc.enable()
+    gc.freeze()
     litellm.aclient_session = httpx.AsyncClient(transport=transport, timeout=None)  # noqa: S113 - ours are stricter
     return app
 

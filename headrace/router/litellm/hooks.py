@@ -15,8 +15,9 @@ from fastapi import HTTPException, Request
 from litellm.integrations.custom_logger import CustomLogger  # type: ignore[import-not-found] # see above
 from litellm.proxy._types import UserAPIKeyAuth  # type: ignore[import-not-found] # see above
 
+from headrace.router.config import RouterConfig
 from headrace.router.exchange import MARGIN_S
-from headrace.router.litellm.model_list import group_of
+from headrace.router.litellm.model_list import deployments, group_of
 from headrace.router.litellm.passage import CURRENT, Passage
 from headrace.router.types import Refusal
 
@@ -75,3 +76,14 @@ class Hooks(CustomLogger):  # type: ignore[misc] # LiteLLM's class is unknown to
 
 
 hooks: Final = Hooks()
+
+
+def use(policy: RouterConfig, before: RouterConfig) -> None:
+    """Tells LiteLLM of a reloaded configuration's pools. Those of `before` stay: a request may be on its way there."""
+    from litellm.proxy import proxy_server  # type: ignore[import-not-found] # see above
+
+    listed = deployments(policy)
+    names = {one["model_name"] for one in listed}
+    proxy_server.llm_router.set_model_list(
+        [*listed, *(one for one in deployments(before) if one["model_name"] not in names)]
+    )

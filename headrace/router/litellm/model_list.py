@@ -17,14 +17,24 @@ def group_of(pool: str, endpoint: str) -> str:
     return f"{pool}:{_COMPLETIONS}" if endpoint == "completions" else pool
 
 
-def litellm_config(policy: RouterConfig) -> dict[str, Any]:
-    """The document for LiteLLM's config.yaml. It holds no secret."""
-    models = []
+def address_of(pool: str) -> str:
+    """What LiteLLM takes for a pool's address. The transport turns it into the real one, which a reload may change."""
+    return f"http://{pool}.pool.invalid/v1"
+
+
+def deployments(policy: RouterConfig) -> list[dict[str, Any]]:
+    """LiteLLM's model list: two groups of one deployment for each pool."""
+    found = []
     for name, pool in policy.pools.items():
-        models.append(_deployment(group_of(name, "chat.completions"), pool, "openai"))
-        models.append(_deployment(group_of(name, "completions"), pool, "text-completion-openai"))
+        found.append(_deployment(name, "chat.completions", pool, "openai"))
+        found.append(_deployment(name, "completions", pool, "text-completion-openai"))
+    return found
+
+
+def litellm_config(policy: RouterConfig) -> dict[str, Any]:
+    """The document for LiteLLM's config.yaml. It holds no secret and no address."""
     return {
-        "model_list": models,
+        "model_list": deployments(policy),
         "router_settings": {
             # Retries, cooldowns and fallbacks are decided by the router's own rules, before a request waits.
             "num_retries": 0,
@@ -49,12 +59,13 @@ def litellm_config(policy: RouterConfig) -> dict[str, Any]:
     }
 
 
-def _deployment(group: str, pool: PoolConfig, provider: str) -> dict[str, Any]:
+def _deployment(name: str, endpoint: str, pool: PoolConfig, provider: str) -> dict[str, Any]:
+    group = group_of(name, endpoint)
     return {
         "model_name": group,
         "litellm_params": {
             "model": f"{provider}/{pool.served_model}",
-            "api_base": pool.url,
+            "api_base": address_of(name),
             "api_key": _NO_KEY,
             "max_retries": 0,
             "timeout": pool.execution_timeout_s,

@@ -1,6 +1,6 @@
 """The only way from LiteLLM to a pool: an httpx transport that sends what was admitted, once, to the chosen pool.
 
-LiteLLM's client (the OpenAI SDK) believes that it talks to the pool's address. What goes out has our connections,
+LiteLLM's client (the OpenAI SDK) knows a pool by a name that leads nowhere. What goes out has our connections,
 limits and credentials, and what comes back is counted byte for byte before LiteLLM sees it. A call that nobody
 admitted, a second one of the same attempt, or one to another address goes nowhere, whatever LiteLLM was talked into.
 """
@@ -21,6 +21,7 @@ from headrace.router.engine import Admission
 from headrace.router.events import Outcome
 from headrace.router.exchange import first_byte_limit_s
 from headrace.router.http_client import Response
+from headrace.router.litellm.model_list import address_of
 from headrace.router.litellm.passage import CURRENT, Passage
 from headrace.router.upstream import Answer, StreamBroken, UpstreamError
 
@@ -43,7 +44,8 @@ class PoolTransport(httpx.AsyncBaseTransport):
             raise _stopped(request, "nobody admitted it")
         if passage.sent:
             raise _stopped(request, "this attempt has made its call")
-        if request.method != "POST" or str(request.url) != pool.url + _PATHS[passage.endpoint]:
+        wanted = address_of(admission.route.pool) + _PATHS[passage.endpoint]
+        if request.method != "POST" or str(request.url) != wanted:
             raise _stopped(request, "it goes to another address than the chosen pool's")
         passage.sent = True
         body = merged(await request.aread(), passage)
