@@ -1,15 +1,18 @@
 """Mixing forecasters online, with a guarantee that does not depend on the traffic.
 
-Two mixtures run side by side and their answers are averaged:
+Three mixtures run side by side and their answers are averaged:
 
 - `polynomial`: ML-Poly with gradient losses (Gaillard, Stoltz and van Erven 2014, "A second-order bound with excess
   losses", figure 1): in the long run no worse than the best fixed convex combination of the experts, with no rate to
   tune.
 - `leaders`: exponential weights over discounted regrets and then the weighted median of the answers, which a few wild
-  experts cannot drag away.
+  experts cannot drag away;
+- `by_level`: the same weights, kept apart for levels far below, near and far above the present one. Cost separates by
+  level (B.1), so the bottom of the fleet may follow slow experts while its top follows quick ones.
 
-Nothing larger is held than what was best in three past hours, so that a single spike is not bought for an hour. A guard
-compares what this mixture and three plain rules would have cost so far and follows a plain rule while it leads.
+Nothing larger is held than what was best in three past hours, so that a single spike is not bought for an hour, and a
+level that was hardly ever held is held only where holding it has paid. A guard compares what this mixture and three
+plain rules would have cost so far and follows a plain rule while it leads.
 """
 
 from __future__ import annotations
@@ -26,6 +29,14 @@ from headrace.planner.policies import HourlyCosts, floor_plus_ten, rolling_floor
 # Memory of the exponential weights: a regret halves in 138 hours. Rate: regrets are measured in standard deviations.
 DISCOUNT: Final = 0.995
 RATE: Final = 0.1
+# Rate of the weights kept by level, and the logarithmic width and number of the bands that they are kept in.
+LEVEL_RATE: Final = 0.2
+BAND_WIDTH: Final = 0.12
+BANDS: Final = 9
+# GPUs below which the present level is taken for this much, so that idle hours have bands too.
+LEAST_LEVEL: Final = 0.3
+# Hours of holding a level after which the mixture is trusted with it (4 to 32 do alike on tenants' traces).
+PROBATION: Final = 8
 # The first day teaches nothing: no expert has seen an hour of the day before.
 LEARN_FROM: Final = DAY_HOURS
 # Hours in which a size must have been best before it is held (chosen on tenants' traces among 2, 3 and 4).
@@ -77,6 +88,34 @@ def leaders(costs: HourlyCosts, answers: Floats) -> Floats:
     return mixed
 
 
+def by_level(costs: HourlyCosts, answers: Floats) -> Floats:
+    """Each level is held if the weighted majority of the experts would hold it, [H + 1]. A level's weights are those of
+    its band: the logarithm of its ratio to the mean of the last hour."""
+    levels = costs.candidates[1:].astype(float)
+    steps = np.diff(costs.candidates).astype(float)
+    saved = -np.diff(costs.cost, axis=1)  # by holding one step more, [H, M]
+    present = np.maximum(np.concatenate(([0.0], costs.hourly_mean)), LEAST_LEVEL)
+    edges = (np.arange(BANDS - 1) - (BANDS - 2) / 2) * BAND_WIDTH
+    wished = np.maximum(np.round(answers), 0.0)
+    loss = np.zeros((BANDS, answers.shape[1]))
+    spread, weight = np.zeros(BANDS), 0.0
+    mixed = np.zeros(len(answers))
+    for hour in range(len(answers)):
+        band = np.searchsorted(edges, np.log((levels - 0.5) / present[hour]))
+        holds = wished[hour][None, :] >= levels[:, None]
+        scale = np.sqrt(np.maximum(spread / max(weight, 1.0), 1e-18))
+        share = np.exp(-LEVEL_RATE * (loss - loss.min(1, keepdims=True)) / scale[:, None])
+        share /= share.sum(1, keepdims=True)
+        mixed[hour] = steps @ ((holds * share[band]).sum(1) > 0.5)
+        if LEARN_FROM <= hour < costs.hours:
+            members = (np.arange(BANDS)[:, None] == band[None, :]).astype(float)
+            paid = -(members @ (holds * saved[hour][:, None]))
+            loss = loss * DISCOUNT + paid
+            spread = spread * DISCOUNT + paid.var(1)
+            weight = weight * DISCOUNT + 1.0
+    return mixed
+
+
 def whole(answers: Floats) -> Ints:
     """Nearest whole number of GPUs, never negative."""
     return np.maximum(np.round(answers), 0.0).astype(np.int64)
@@ -101,6 +140,28 @@ def evidenced(costs: HourlyCosts, wished: Ints) -> Ints:
     return capped
 
 
+def proven(costs: HourlyCosts, wished: Ints) -> Ints:
+    """What is wished, up to the first level above the rolling floor + 10 % that is on probation: wished in fewer than
+    `PROBATION` past hours, and holding it then would not have paid. Waiting costs 1 / break-even - 1 of such an hour;
+    holding a level for a spike that is over costs all of it, which for a small tenant is a percent of a week."""
+    saved = -np.diff(costs.cost, axis=1)
+    top = np.searchsorted(costs.candidates, wished, side="left")
+    floor = np.searchsorted(costs.candidates, rolling_floor_plus_ten(costs), side="left")
+    gain = np.zeros(saved.shape[1])
+    seen = np.zeros(saved.shape[1])
+    held = wished.copy()
+    for hour in range(len(wished)):
+        if hour > LEARN_FROM and top[hour] > floor[hour]:
+            above = slice(floor[hour], top[hour])
+            doubtful = np.flatnonzero((gain[above] <= 0) & (seen[above] < PROBATION))
+            if len(doubtful):
+                held[hour] = costs.candidates[floor[hour] + doubtful[0]]
+        if hour < costs.hours:
+            gain[: top[hour]] += saved[hour, : top[hour]]
+            seen[: top[hour]] += 1
+    return held
+
+
 def guarded(costs: HourlyCosts, mixed: Ints) -> Ints:
     """The mixture, or the plain rule that has cost less than it so far (mixture first on ties)."""
     rules = [mixed, rolling_floor_plus_ten(costs), floor_plus_ten(costs), serverless_only(costs)]
@@ -117,7 +178,7 @@ def guarded(costs: HourlyCosts, mixed: Ints) -> Ints:
 
 
 def adaptive(costs: HourlyCosts) -> Ints:
-    """Headrace's own policy: the bank of experts, mixed both ways, averaged, rounded and guarded. [H + 1] GPUs."""
+    """Headrace's own policy: the bank of experts, mixed three ways, averaged, rounded and guarded. [H + 1] GPUs."""
     _, answers = expert_decisions(costs)
-    blend = (polynomial(costs, answers) + leaders(costs, answers)) / 2
-    return guarded(costs, evidenced(costs, whole(blend)))
+    blend = (polynomial(costs, answers) + leaders(costs, answers) + by_level(costs, answers)) / 3
+    return guarded(costs, proven(costs, evidenced(costs, whole(blend))))

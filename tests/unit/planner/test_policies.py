@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 from headrace.errors import Refused
-from headrace.planner.arrays import BINS_PER_HOUR
+from headrace.planner.arrays import BINS_PER_HOUR, Floats
 from headrace.planner.backtest import next_hour, run_backtest
 from headrace.planner.levels import Demand
-from headrace.planner.mixing import adaptive
-from headrace.planner.policies import BASELINES, CANDIDATES, Policy, hourly_costs
+from headrace.planner.mixing import PROBATION, adaptive, by_level, leaders, polynomial, proven
+from headrace.planner.policies import BASELINES, CANDIDATES, HourlyCosts, Policy, hourly_costs, last_hour
 from headrace.planner.tariff import Tariff
 
 from .conftest import daily_demand
 
+Mixture = Callable[[HourlyCosts, Floats], Floats]
 ALL: dict[str, Policy] = {"adaptive": adaptive, **BASELINES}
 
 
@@ -53,6 +56,39 @@ def test_adaptive_stays_near_the_bound_on_a_daily_wave_of_any_size(level: float,
     assert result.chosen.ratio < 1.08
     assert result.chosen.ratio <= (by_name["floor-plus-ten"] or 0) * 1.005, "never more than 0.5 % above floor + 10 %"
     assert (level < CANDIDATES) == (level < 900), "the largest case goes through the candidate grid"
+
+
+def _small_tenant_with_rare_spikes() -> Demand:
+    """A third of a GPU all day; now and then thirty of them for 45 minutes up to a full hour, then none."""
+    gpus = np.full(14 * 24 * BINS_PER_HOUR, 0.33)
+    for hour in (30, 61, 85, 110, 133, 170, 200, 233, 262, 301):
+        gpus[(hour + 1) * BINS_PER_HOUR - 270 : (hour + 1) * BINS_PER_HOUR] = 30.0
+    return Demand(origin_s=0, gpus=gpus)
+
+
+def test_a_small_tenant_does_not_pay_for_gpus_after_each_spike_is_over(a100: Tariff) -> None:
+    demand = _small_tenant_with_rare_spikes()
+    result = run_backtest(demand, a100)
+    by_name = {item.name: item.ratio for item in result.baselines}
+    assert (result.chosen.ratio or 9) <= (by_name["floor-plus-ten"] or 0) * 1.005, "never more than 0.5 % above"
+    assert (by_name["last-hour"] or 0) > 1.3, "guard: holding what the last hour needed is dear here"
+
+
+def test_a_level_on_probation_is_held_only_where_that_has_paid(a100: Tariff) -> None:
+    costs = hourly_costs(_small_tenant_with_rare_spikes(), a100, history_hours=168)
+    wished = last_hour(costs)
+    assert (wished == 30).sum() > PROBATION, "guard: the last hour's optimum wishes it again and again"
+    first = np.flatnonzero(wished == 30)[:PROBATION]
+    assert proven(costs, wished)[first].max() == 1, "so far it has only ever lost"
+    steady = hourly_costs(Demand(origin_s=0, gpus=np.full(10 * 24 * BINS_PER_HOUR, 7.0)), a100, history_hours=168)
+    assert proven(steady, last_hour(steady)).tolist() == last_hour(steady).tolist(), "what pays is left alone"
+
+
+@pytest.mark.parametrize("mixture", [by_level, leaders, polynomial])
+def test_a_mixture_of_one_expert_is_that_expert(mixture: Mixture, wave: Demand, a100: Tariff) -> None:
+    costs = hourly_costs(wave, a100, history_hours=168)
+    alone = last_hour(costs).astype(float)[:, None]
+    assert np.abs(mixture(costs, alone) - alone[:, 0]).max() < 1e-9
 
 
 def test_constant_demand_is_met_exactly(a100: Tariff) -> None:
