@@ -10,21 +10,27 @@ import importlib
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from headrace_components.audit_trail import AuditTrail, AuditTrailArgs
     from headrace_components.cluster import GpuCluster, GpuClusterArgs
+    from headrace_components.data_stores import DataStores, DataStoresArgs
     from headrace_components.network import PrivateNetwork, PrivateNetworkArgs
     from headrace_components.platform import HybridPlatform, HybridPlatformArgs
     from headrace_components.pool import DedicatedPool, DedicatedPoolArgs
+    from headrace_components.router import Router, RouterArgs
     from headrace_components.serverless import ServerlessEndpoint, ServerlessEndpointArgs
     from headrace_components.spend import SpendGuard, SpendGuardArgs
     from headrace_components.store import ModelStore, ModelStoreArgs
     from headrace_components.tenant import TenantSpace, TenantSpaceArgs
 
 _MODULES: Final = {
+    "AuditTrail": "audit_trail",
+    "DataStores": "data_stores",
     "DedicatedPool": "pool",
     "GpuCluster": "cluster",
     "HybridPlatform": "platform",
     "ModelStore": "store",
     "PrivateNetwork": "network",
+    "Router": "router",
     "ServerlessEndpoint": "serverless",
     "SpendGuard": "spend",
     "TenantSpace": "tenant",
@@ -41,6 +47,10 @@ def __getattr__(name: str) -> object:
 
 __all__ = [
     "COMPONENTS",
+    "AuditTrail",
+    "AuditTrailArgs",
+    "DataStores",
+    "DataStoresArgs",
     "DedicatedPool",
     "DedicatedPoolArgs",
     "GpuCluster",
@@ -51,6 +61,8 @@ __all__ = [
     "ModelStoreArgs",
     "PrivateNetwork",
     "PrivateNetworkArgs",
+    "Router",
+    "RouterArgs",
     "ServerlessEndpoint",
     "ServerlessEndpointArgs",
     "SpendGuard",

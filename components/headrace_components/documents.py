@@ -291,6 +291,55 @@ def model_bucket_policy(
     )
 
 
+def audit_bucket_policy(bucket_arn: str, key_arn: str) -> str:
+    """Only over TLS, only under our key."""
+    return document(
+        [
+            {
+                "Sid": "OnlyTls",
+                "Effect": "Deny",
+                "Principal": "*",
+                "Action": "s3:*",
+                "Resource": [bucket_arn, f"{bucket_arn}/*"],
+                "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+            },
+            {
+                "Sid": "OnlyOurKey",
+                "Effect": "Deny",
+                "Principal": "*",
+                "Action": "s3:PutObject",
+                "Resource": f"{bucket_arn}/*",
+                "Condition": {"StringNotEqualsIfExists": {"s3:x-amz-server-side-encryption-aws-kms-key-id": key_arn}},
+            },
+        ]
+    )
+
+
+def audit_writer_policy(bucket_arn: str, key_arn: str) -> str:
+    """What the router may do with the audit trail: add to it and read it; it can't shorten what the lock keeps."""
+    return document(
+        [
+            {
+                "Effect": "Allow",
+                "Action": ["s3:PutObject", "s3:PutObjectRetention", "s3:GetObject", "s3:GetObjectRetention"],
+                "Resource": f"{bucket_arn}/*",
+            },
+            {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": bucket_arn},
+            {"Effect": "Allow", "Action": ["kms:GenerateDataKey", "kms:Decrypt"], "Resource": key_arn},
+        ]
+    )
+
+
+def secret_reader_policy(secret_arn: str, key_arn: str) -> str:
+    """One secret, and the key that it is encrypted with."""
+    return document(
+        [
+            {"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": secret_arn},
+            {"Effect": "Allow", "Action": "kms:Decrypt", "Resource": key_arn},
+        ]
+    )
+
+
 def release_reader_policy(partition: str, artifact_uri: str, key_arn: str) -> str:
     """What the pods of a pool may read: the objects of their own release, and the key that decrypts them."""
     bucket, _, prefix = artifact_uri.removeprefix("s3://").partition("/")

@@ -19,14 +19,22 @@ KEY_DELETION_DAYS = 30
 
 
 def encryption_key(
-    parent: pulumi.Resource, name: str, description: str, policy: str, alias: str, tags: Mapping[str, str]
+    parent: pulumi.Resource,
+    name: str,
+    description: str,
+    policy: str,
+    alias: str,
+    tags: Mapping[str, str],
+    *,
+    rotation_days: int | None = None,
 ) -> aws.kms.Key:
-    """A customer-managed key that rotates each year, and the alias people find it by."""
+    """A customer-managed key that rotates (each year unless told otherwise), and the alias people find it by."""
     options = pulumi.ResourceOptions(parent=parent)
     key = aws.kms.Key(
         f"{name}-key",
         description=description,
         enable_key_rotation=True,
+        rotation_period_in_days=rotation_days,
         deletion_window_in_days=KEY_DELETION_DAYS,
         policy=policy,
         tags=dict(tags),

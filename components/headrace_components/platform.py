@@ -11,7 +11,9 @@ from headrace.settings import Settings
 from headrace.settings.load import load as load_settings
 from headrace.settings.serverless import ServerlessProvider
 from headrace_components import devices, inputs, tenancy, warm_up
+from headrace_components.audit_trail import AuditTrail, AuditTrailArgs
 from headrace_components.cluster import GpuCluster, GpuClusterArgs
+from headrace_components.data_stores import DataStores, DataStoresArgs
 from headrace_components.images import Registry
 from headrace_components.network import PrivateNetwork, PrivateNetworkArgs
 from headrace_components.place import Place, PlaceArgs, account_of, read_place
@@ -193,8 +195,34 @@ class HybridPlatform(pulumi.ComponentResource):
             options,
         )
 
-    def _router(self, options: pulumi.ResourceOptions) -> Router:
+    def _data_stores(self) -> DataStores:
         settings = self._settings
+        return DataStores(
+            "data-stores",
+            cast(
+                "DataStoresArgs",
+                {
+                    **self._common,
+                    **inputs.plain_args(settings.data_stores),
+                    "vpc_id": self.network.vpc_id,
+                    "subnet_ids": self.network.intra_by_zone,
+                },
+            ),
+            self._options,
+        )
+
+    def _audit_trail(self) -> AuditTrail:
+        settings = self._settings
+        return AuditTrail(
+            "audit",
+            cast("AuditTrailArgs", {**self._common, **inputs.plain_args(settings.audit)}),
+            self._options,
+        )
+
+    def _router(self, options: pulumi.ResourceOptions) -> Router:
+        """The router, with what its replicas share and where its records go."""
+        settings = self._settings
+        stores, trail = self._data_stores(), self._audit_trail()
         return Router(
             "router",
             cast(
@@ -205,11 +233,19 @@ class HybridPlatform(pulumi.ComponentResource):
                     "cluster_name": self.cluster.cluster_name,
                     "cluster_version": self.cluster.plan.version,
                     "cluster_security_group_id": self.cluster.security_group_id,
+                    "client_security_group_id": stores.client_security_group_id,
                     "node_role_arn": self.cluster.node_role_arn,
                     "router_subnet_ids": self.network.router_by_zone,
                     "dedicated_urls": {pool: made.service_url for pool, made in self.pools.items()},
                     "serverless_urls": {pool: made.base_url for pool, made in self.serverless.items()},
                     "serverless_headers": {pool: made.request_headers for pool, made in self.serverless.items()},
+                    "redis_url": stores.redis_url,
+                    "postgres_dsn": stores.postgres_dsn,
+                    "master_secret_arn": stores.master_secret_arn,
+                    "master_key_arn": stores.key_arn,
+                    "audit_bucket": trail.bucket_name,
+                    "audit_bucket_arn": trail.bucket_arn,
+                    "audit_key_arn": trail.key_arn,
                     "caches": dict(settings.model_store.upstream_registries),
                 },
             ),

@@ -1,7 +1,6 @@
 """Router: what decides, before a request waits, which pool takes it."""
 
 import secrets
-from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict, cast
 
 import pulumi
@@ -47,6 +46,16 @@ class RouterArgs(TypedDict):
     """Where replicas share their limits, with its credential. Without it one replica's limits are its own."""
     postgres_dsn: NotRequired[pulumi.Input[str]]
     """Where journals are drained to, with its credential."""
+    master_secret_arn: NotRequired[pulumi.Input[str]]
+    """The secret with the database master's login: with it a job makes tables and the router's role."""
+    master_key_arn: NotRequired[pulumi.Input[str]]
+    """The key of that secret."""
+    audit_bucket: NotRequired[pulumi.Input[str]]
+    """Bucket that takes checkpoints of the records."""
+    audit_bucket_arn: NotRequired[pulumi.Input[str]]
+    """Its ARN."""
+    audit_key_arn: NotRequired[pulumi.Input[str]]
+    """Its key."""
     caches: NotRequired[dict[str, str]]
     """Repository prefix -> upstream registry of the account's pull-through caches."""
     tags: NotRequired[dict[str, str]]
@@ -99,7 +108,9 @@ class Router(pulumi.ComponentResource):
         self._within = pulumi.ResourceOptions(parent=self, depends_on=[space])
         content = self._content()
         self._access()
-        self._replicas(registry.mapped(plan.image), content, [space, group, identity])
+        image = registry.mapped(plan.image)
+        migrated = self._migration(image, [space, group])
+        self._replicas(image, content, [space, group, identity, *migrated])
         self.namespace = space.metadata.name.apply(str)
         self.internal_url = pulumi.Output.from_input(manifests.internal_url())
         self.register_outputs(
@@ -147,28 +158,74 @@ class Router(pulumi.ComponentResource):
             opts=self._options,
         )
 
-    def _identity(self) -> aws.eks.PodIdentityAssociation:
-        """What the router's pods are to AWS."""
+    def _identity(self) -> pulumi.Resource:
+        """What the router's pods are to AWS: nobody, but for the audit trail that they add to."""
+        policy: pulumi.Output[str] | None = None
+        bucket, key = self._args.get("audit_bucket_arn"), self._args.get("audit_key_arn")
+        if bucket is not None and key is not None:
+            policy = pulumi.Output.all(bucket, key).apply(
+                lambda parts: documents.audit_writer_policy(parts[0], parts[1])
+            )
+        role, association = self._pod_role(
+            self._name, manifests.SERVICE_ACCOUNT, f"Router of {self._place.prefix}", policy
+        )
+        self.role_arn = role.arn
+        return association
+
+    def _pod_role(
+        self, name: str, service_account: str, description: str, policy: pulumi.Output[str] | None
+    ) -> tuple[aws.iam.Role, aws.eks.PodIdentityAssociation]:
+        """A role for the pods of one service account, with `policy` as all its rights."""
         cluster = self._args["cluster_name"]
         role = aws.iam.Role(
-            self._name,
+            name,
             assume_role_policy=pulumi.Output.from_input(cluster).apply(
                 lambda given: documents.pod_identity_trust(self._account, self._place.region, given)
             ),
-            description=f"Router of {self._place.prefix}",
+            description=description,
             tags=self._tags,
             opts=self._options,
         )
-        self.role_arn = role.arn
-        return aws.eks.PodIdentityAssociation(
-            self._name,
+        rights = (
+            [aws.iam.RolePolicy(name, role=role.name, policy=policy, opts=self._options)] if policy is not None else []
+        )
+        association = aws.eks.PodIdentityAssociation(
+            name,
             cluster_name=cluster,
             namespace=manifests.NAMESPACE,
-            service_account=manifests.SERVICE_ACCOUNT,
+            service_account=service_account,
             role_arn=role.arn,
             tags=self._tags,
-            opts=self._options,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=rights),
         )
+        return role, association
+
+    def _migration(self, image: str, after: list[pulumi.Resource]) -> list[pulumi.Resource]:
+        """The job that makes tables and the router's role; it is through before a replica starts."""
+        args, name = self._args, f"{self._name}-migration"
+        master, key, dsn = args.get("master_secret_arn"), args.get("master_key_arn"), args.get("postgres_dsn")
+        if master is None or key is None or dsn is None:
+            return []
+        policy = pulumi.Output.all(master, key).apply(lambda parts: documents.secret_reader_policy(parts[0], parts[1]))
+        description = f"Makes the tables of the router of {self._place.prefix}"
+        _, identity = self._pod_role(name, manifests.MIGRATION, description, policy)
+        variables: pulumi.Output[dict[str, str]] = pulumi.Output.secret(
+            pulumi.Output.from_input(dsn).apply(router_plan.migration_environment)
+        )
+        account = kubernetes.core.v1.ServiceAccount(
+            name, opts=self._within, **kube.properties(manifests.migration_account())
+        )
+        secret = kubernetes.core.v1.Secret(
+            name, opts=self._within, **kube.properties(manifests.migration_secret(variables))
+        )
+        job = kubernetes.batch.v1.Job(
+            name,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*after, account, secret, identity]),
+            **kube.properties(
+                manifests.migration(image, pulumi.Output.concat("--master-login=", master), self._place.region)
+            ),
+        )
+        return [job]
 
     def _hash_secret(self) -> pulumi.Output[str]:
         """The secret of keyed hashes in records. Made once, here, and never changed: with another one, equal prompts of
@@ -202,9 +259,10 @@ class Router(pulumi.ComponentResource):
                 headers=args.get("serverless_headers", {}),
                 redis=args.get("redis_url"),
                 postgres=args.get("postgres_dsn"),
+                bucket=args.get("audit_bucket"),
             ).apply(
                 lambda given: router_plan.environment_of(
-                    given["hash"], given["headers"], given["redis"], given["postgres"]
+                    given["hash"], given["headers"], given["redis"], given["postgres"], given["bucket"]
                 )
             )
         )
@@ -269,11 +327,5 @@ class Router(pulumi.ComponentResource):
 
 def host_name(status: Any) -> str:
     """The host name that a load balancer was given; empty while there is none."""
-    found = _member(_member(status, "load_balancer", "loadBalancer"), "ingress", "ingress") or ()
-    return str(_member(found[0], "hostname", "hostname") or "") if found else ""
-
-
-def _member(value: Any, name: str, wire: str) -> Any:
-    if isinstance(value, Mapping):
-        return value.get(name, value.get(wire))
-    return getattr(value, name, None)
+    found = (status.load_balancer.ingress if status is not None and status.load_balancer is not None else None) or ()
+    return str(found[0].hostname or "") if found else ""

@@ -26,6 +26,8 @@ KEYS_SECRET: Final = "router-keys"  # noqa: S105 - names of Secrets, not secrets
 KEYS_KEY: Final = "keys.json"
 ENVIRONMENT_SECRET: Final = "router-environment"  # noqa: S105
 SERVICE_ACCOUNT: Final = "router"
+MIGRATION: Final = "router-migration"
+MIGRATION_SECRET: Final = "router-migration"  # noqa: S105
 STORAGE_CLASS: Final = "router-journal"
 CHECKSUM: Final = "headrace.dev/configuration-checksum"
 API_PORT: Final = 8080
@@ -333,17 +335,24 @@ def stateful_set(plan: RouterPlan, image: str, checksum: Any) -> Manifest:
     }
 
 
-def _pod(plan: RouterPlan, image: str) -> dict[str, Any]:
+def _place() -> dict[str, Any]:
+    """Where pods of ours run, and as whom: on the router's machines, as nobody."""
     return {
-        "serviceAccountName": SERVICE_ACCOUNT,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": plan.router.drain_timeout_s + 2 * DEREGISTRATION_S,
         "nodeSelector": dict(TIER),
         "tolerations": [
             {"key": TAINT["key"], "operator": "Equal", "value": TAINT["value"], "effect": "NoSchedule"},
         ],
         "securityContext": serving.pod_security(),
+    }
+
+
+def _pod(plan: RouterPlan, image: str) -> dict[str, Any]:
+    return {
+        "serviceAccountName": SERVICE_ACCOUNT,
+        **_place(),
+        "terminationGracePeriodSeconds": plan.router.drain_timeout_s + 2 * DEREGISTRATION_S,
         "topologySpreadConstraints": [
             _spread("topology.kubernetes.io/zone", "DoNotSchedule"),
             _spread("kubernetes.io/hostname", "ScheduleAnyway"),
@@ -408,6 +417,54 @@ def _container(image: str) -> dict[str, Any]:
 
 def _probe(path: str) -> dict[str, Any]:
     return {"httpGet": {"path": path, "port": "admin", "scheme": "HTTP"}, "timeoutSeconds": 3}
+
+
+def migration_secret(variables: Any) -> Manifest:
+    """What the migration needs beside its role: where the database is, and the password that the router's role gets."""
+    return {"metadata": _meta(MIGRATION_SECRET), "type": "Opaque", "stringData": variables}
+
+
+def migration_account() -> Manifest:
+    """The migration's own identity: the router's pods can't read the master's credential."""
+    return {"metadata": _meta(MIGRATION), "automountServiceAccountToken": False}
+
+
+def migration(image: str, login_argument: Any, region: str) -> Manifest:
+    """Makes the ledger's tables and the router's role, before the replicas start. Its name carries the image's digest,
+    so another image migrates again."""
+    digest = image.rpartition(":")[2][:8]
+    marks = {**labels(), "app.kubernetes.io/name": MIGRATION}
+    container = {
+        "name": "migrate",
+        "image": image,
+        "command": ["headrace", "audit", "migrate"],
+        "args": [login_argument],
+        "env": [
+            {"name": "AWS_REGION", "value": region},
+            {"name": "HOME", "value": "/tmp"},  # noqa: S108 # a mount of the pod, not of this machine
+        ],
+        "envFrom": [{"secretRef": {"name": MIGRATION_SECRET}}],
+        "securityContext": serving.container_security(),
+        "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "512Mi"}},
+        "volumeMounts": [{"name": "scratch", "mountPath": "/tmp"}],  # noqa: S108 # a mount of the pod
+    }
+    return {
+        "metadata": {**_meta(f"{MIGRATION}-{digest}"), "labels": marks},
+        "spec": {
+            "backoffLimit": 4,
+            "activeDeadlineSeconds": 600,
+            "template": {
+                "metadata": {"labels": marks},
+                "spec": {
+                    "restartPolicy": "Never",
+                    "serviceAccountName": MIGRATION,
+                    **_place(),
+                    "containers": [container],
+                    "volumes": [{"name": "scratch", "emptyDir": {"sizeLimit": "64Mi"}}],
+                },
+            },
+        },
+    }
 
 
 def pool_namespaces(plan: RouterPlan) -> list[str]:

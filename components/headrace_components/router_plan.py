@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
+from urllib.parse import urlsplit
 
 from headrace.catalog.price import PriceBook, price_book
 from headrace.router.config import from_json, to_json
@@ -185,16 +186,25 @@ def environment_of(
     headers: Mapping[str, Mapping[str, str]],
     redis_url: str | None,
     postgres_dsn: str | None,
+    audit_bucket: str | None,
 ) -> dict[str, str]:
-    """Secret environment of the process. `headers`: serverless pool -> header -> value."""
-    found = {"HEADRACE_HASH_SECRET": hash_secret}
-    if redis_url:
-        found["HEADRACE_REDIS_URL"] = redis_url
-    if postgres_dsn:
-        found["HEADRACE_POSTGRES_DSN"] = postgres_dsn
+    """Environment of the process, most of it secret. `headers`: serverless pool -> header -> value."""
+    given = {
+        "HEADRACE_REDIS_URL": redis_url,
+        "HEADRACE_POSTGRES_DSN": postgres_dsn,
+        "HEADRACE_AUDIT_BUCKET": audit_bucket,
+    }
+    found = {"HEADRACE_HASH_SECRET": hash_secret, **{name: value for name, value in given.items() if value}}
     for pool, pairs in headers.items():
         found |= {variable(pool, header): value for header, value in pairs.items()}
     return found
+
+
+def migration_environment(postgres_dsn: str) -> dict[str, str]:
+    """What the migration gets of the router's DSN: the address without a login, and the password that its role gets."""
+    parts = urlsplit(postgres_dsn)
+    address = parts._replace(netloc=f"{parts.hostname}:{parts.port}").geturl()
+    return {"HEADRACE_MIGRATE_DSN": address, "HEADRACE_ROLE_PASSWORD": parts.password or ""}
 
 
 def router_facts(

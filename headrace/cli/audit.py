@@ -149,3 +149,27 @@ def waivers(file: Path | None, *, as_json: bool) -> None:
         sys.exit(1)
     if not as_json:
         click.echo(f"intact: {result.size} uses, head {result.head.hex()}")
+
+
+@audit.command("migrate")
+@click.option("--dsn", envvar="HEADRACE_MIGRATE_DSN", required=True, help="Host and database, without a login.")
+@click.option("--master-login", required=True, help="ARN of the secret that RDS keeps the master's login in.")
+@click.option("--role", default="headrace_router", show_default=True, help="The router's role.")
+def migrate_postgres(*, dsn: str, master_login: str, role: str) -> None:
+    """Make tables and the router's role. Its password comes from HEADRACE_ROLE_PASSWORD."""
+    import asyncio
+    import os
+
+    from headrace.audit.sinks.base import SinkUnavailable
+    from headrace.audit.sinks.migrate import login_of, migrate
+
+    password = os.environ.get("HEADRACE_ROLE_PASSWORD", "")
+    if not password:
+        raise refuse("HEADRACE_ROLE_PASSWORD", None, "it must be set", next_step="set it from a secret store")
+    try:
+        asyncio.run(migrate(dsn, login_of(master_login), role=role, password=password))
+    except SinkUnavailable as error:
+        raise refuse(
+            "--dsn", None, f"the database refused or does not answer ({error})", next_step="check it"
+        ) from None
+    click.echo(f"tables and role {role} are there")

@@ -47,7 +47,8 @@ def check(view: View) -> Iterator[Said]:
             if not holds:
                 yield Broken(resource=component.urn, sentence=f"it does not hold that {what}")
     for workload, spec in pods.of_the_router(view.graph):
-        yield from _workload(workload, spec, least)
+        if not workload.type.startswith("kubernetes:batch/"):  # a job that migrates the database serves nobody
+            yield from _workload(workload, spec, least)
 
 
 def _workload(workload: Resource, spec: Mapping[str, Any], least: float) -> Iterator[Said]:

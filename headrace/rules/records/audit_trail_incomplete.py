@@ -35,9 +35,9 @@ def check(view: View) -> Iterator[Said]:
         if not router.journal_encrypted:
             yield Broken(resource=component.urn, sentence="its replicas' journals are not encrypted")
     for component, trail in trails:
-        most = view.number("checkpointSeconds")
+        most, mode = view.number("checkpointSeconds"), trail.object_lock_mode.upper()
         wanted = {
-            f"its bucket has object lock in one of the modes {', '.join(view.words('modes'))}": trail.object_lock_mode
+            f"its bucket has object lock in one of the modes {', '.join(view.words('modes'))}": mode
             in view.words("modes"),
             "its bucket keeps versions": trail.versioned,
             "its bucket is encrypted by a key that rotates": trail.encrypted and trail.key_rotation,
