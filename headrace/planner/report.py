@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from dataclasses import dataclass
 from importlib.resources import files
@@ -14,6 +13,7 @@ from headrace.errors import refuse
 from headrace.planner import charts
 from headrace.planner.advice import Step, Way, tree, ways
 from headrace.planner.answer import Answer, outcome_sentence
+from headrace.settings.stack_text import replace_file
 
 MONTHS = 12
 
@@ -224,11 +224,4 @@ def write_report(answer: Answer, out: Path) -> None:
     check_format(out)
     values = context(answer)
     content = html(values).encode() if out.suffix == ".html" else pdf(values)
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{out.name}.", dir=out.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(out)
-    except OSError as error:
-        raise refuse("--out", str(out), f"can't be written ({error.strerror})", next_step="check the folder") from error
+    replace_file(out, content, option="--out")

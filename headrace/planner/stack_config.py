@@ -6,22 +6,18 @@ router. Comments and all other keys stay as they are, and nothing is half-writte
 
 from __future__ import annotations
 
-import io
 import math
-import os
-import tempfile
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from headrace.catalog.load import instance_types
-from headrace.errors import Refused, refuse
+from headrace.errors import refuse
 from headrace.planner.arrays import DAY_HOURS, WEEK_HOURS, Ints
-from headrace.settings.load import read_stack_file, validate
+from headrace.settings.stack_text import open_stack
 
 DAYS: Final = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 SCHEDULE_PREFIX: Final = "plan-"
@@ -199,43 +195,8 @@ def warm_windows(warm: list[int]) -> CommentedSeq:
 
 def write(path: Path, workload: str, sizing: Sizing) -> list[Change]:
     """Merge into a stack file; refused, and the file untouched, if the result would not be valid settings."""
-    read_stack_file(path)  # refuses what is no stack file, in one sentence
-    yaml = YAML(typ="rt")
-    yaml.preserve_quotes = True
-    yaml.width = 100_000
-    text = path.read_text(encoding="utf-8")
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    document = yaml.load(text)
-    changes = merge(document, workload, sizing)
-    if not changes:
-        return []
-    out = io.StringIO()
-    yaml.dump(document, out)
-    _require_valid(path, out.getvalue())
-    _replace(path, out.getvalue())
+    stack = open_stack(path)
+    changes = merge(stack.document, workload, sizing)
+    if changes:
+        stack.save()
     return changes
-
-
-def _require_valid(path: Path, text: str) -> None:
-    with tempfile.TemporaryDirectory(prefix="headrace-plan-") as folder:
-        candidate = Path(folder) / path.name
-        candidate.write_text(text, encoding="utf-8")
-        problems = validate(read_stack_file(candidate)).problems
-    if problems:
-        raise Refused(*problems)
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write beside, sync, rename."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(path.stat().st_mode & 0o777)
-        Path(temporary).replace(path)
-    except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
-        reason = (error.strerror or str(error)).lower()
-        raise refuse(str(path), None, "can't be written", reason=reason, next_step="check permissions") from None

@@ -1,28 +1,23 @@
-"""Record a model release in a stack file: comments and all other keys stay as they are, and nothing is half-written."""
+"""Record a model release in a stack file."""
 
 from __future__ import annotations
 
-import io
-import os
-import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ValidationError
-from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from headrace.errors import Problem, Refused, refuse
-from headrace.settings.load import PROJECT, read_stack_file, validate
+from headrace.settings.load import PROJECT, read_stack_file
 from headrace.settings.problems import dotted, from_validation
 from headrace.settings.releases import ModelRelease
+from headrace.settings.stack_text import open_stack
 
 _KEY: Final = f"{PROJECT}:releases"
 # Versions look like numbers; without quotes the next reader would turn 12.10 into 12.1.
 _QUOTED: Final = ("cudaVersion", "minimumComputeCapability")
-_ANY_SEQUENCE: Final = re.compile(r"^( *)[^\s#-][^\n]*:\s*(?:#[^\n]*)?\n( *)- ", re.MULTILINE)
 
 
 def checked(name: str, values: Mapping[str, Any]) -> ModelRelease:
@@ -67,8 +62,14 @@ def add(path: Path, name: str, values: Mapping[str, Any]) -> bool:
     if name in recorded:
         _require_same(name, recorded[name], release)
         return False
-    text = _with_release(path, name, values)
-    _write(path, text)
+    stack = open_stack(path)
+    key = "releases" if "releases" in stack.config and _KEY not in stack.config else _KEY
+    if not stack.config.get(key):
+        stack.config[key] = {}
+    stack.config[key][name] = {
+        field: DoubleQuotedScalarString(value) if field in _QUOTED else value for field, value in values.items()
+    }
+    stack.save()
     return True
 
 
@@ -87,56 +88,6 @@ def _require_same(name: str, recorded: Any, release: ModelRelease) -> None:
             reason="releases are immutable: audit records and roll-backs refer to them by name",
             next_step="record the new one under another name and point the workload to it",
         )
-
-
-def _with_release(path: Path, name: str, values: Mapping[str, Any]) -> str:
-    """Text of the file with the release in it, valid as a whole."""
-    text = path.read_text(encoding="utf-8")
-    yaml = YAML(typ="rt")
-    yaml.preserve_quotes = True
-    yaml.width = 100_000
-    sequence = _ANY_SEQUENCE.search(text)
-    offset = len(sequence[2]) - len(sequence[1]) if sequence else 2
-    yaml.indent(mapping=2, sequence=offset + 2, offset=offset)
-    document = yaml.load(text)
-    config = document["config"]
-    key = "releases" if "releases" in config and _KEY not in config else _KEY
-    if not config.get(key):
-        config[key] = {}
-    config[key][name] = {
-        field: DoubleQuotedScalarString(value) if field in _QUOTED else value for field, value in values.items()
-    }
-    out = io.StringIO()
-    yaml.dump(document, out)
-    _require_valid(path, out.getvalue())
-    return out.getvalue()
-
-
-def _require_valid(path: Path, text: str) -> None:
-    with tempfile.TemporaryDirectory(prefix="headrace-release-") as folder:
-        candidate = Path(folder) / path.name
-        candidate.write_text(text, encoding="utf-8")
-        problems = validate(read_stack_file(candidate)).problems
-    if problems:
-        raise Refused(*problems)
-
-
-def _write(path: Path, text: str) -> None:
-    """Write beside, sync, rename: a reader sees the old file or the new one."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(path.stat().st_mode & 0o777)
-        Path(temporary).replace(path)
-    except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
-        reason = (error.strerror or str(error)).lower()
-        raise refuse(
-            str(path), None, "it can't be written", reason=reason, next_step="check space and permissions"
-        ) from None
 
 
 def recorded_releases(path: Path) -> dict[str, dict[str, Any]]:
