@@ -5,6 +5,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
+from weakref import WeakKeyDictionary
 
 import pulumi
 import pulumi_aws as aws
@@ -94,17 +95,27 @@ def read_place(args: PlaceArgs) -> Place:
     )
 
 
+# By provider, because each question stops the program until the engine has answered; a program's own provider objects
+# name one account each. A provider that only the engine knows is asked every time.
+_ACCOUNTS: WeakKeyDictionary[pulumi.ProviderResource, Account] = WeakKeyDictionary()
+
+
 def account_of(opts: pulumi.ResourceOptions | None) -> Account:
     """The account that a component with these options deploys to. Asked at preview too and before the component is
     registered, so that names, policies and facts made of it are known."""
-    caller = aws.get_caller_identity(
-        opts=pulumi.InvokeOptions(parent=opts.parent if opts else None, provider=_aws_provider(opts))
-    )
-    return account_from_caller(caller.account_id, caller.arn)
+    provider = _aws_provider(opts)
+    known = _ACCOUNTS.get(provider) if provider is not None else None
+    if known is not None:
+        return known
+    caller = aws.get_caller_identity(opts=pulumi.InvokeOptions(parent=opts.parent if opts else None, provider=provider))
+    account = account_from_caller(caller.account_id, caller.arn)
+    if provider is not None:
+        _ACCOUNTS[provider] = account
+    return account
 
 
 def _aws_provider(opts: pulumi.ResourceOptions | None) -> pulumi.ProviderResource | None:
-    """The AWS provider among the options, if they name one; the parent's is found by the engine."""
+    """The AWS provider among the options or the parent's, if the program made one."""
     if opts is None:
         return None
     given = opts.providers or []
@@ -112,4 +123,4 @@ def _aws_provider(opts: pulumi.ResourceOptions | None) -> pulumi.ProviderResourc
     for provider in (opts.provider, *named):
         if isinstance(provider, aws.Provider):
             return provider
-    return None
+    return opts.parent.get_provider("aws:index:Provider") if opts.parent is not None else None
