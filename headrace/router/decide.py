@@ -183,6 +183,7 @@ def _over_limit(short: budget.Shortfall, removed: list[tuple[str, Ground]]) -> R
         next_step="raise the budget, or send a smaller max_tokens" if short.kind == "money" else "try again later",
         retry_after_s=short.retry_after_s,
         removed=tuple(removed),
+        lacked=(f"{short.scope}/{short.kind}", short.asked),
     )
 
 

@@ -17,6 +17,7 @@ from headrace.router import budget
 from headrace.router.config import RouterConfig
 from headrace.router.decide import decide
 from headrace.router.events import Admitted, Event, Finished, FirstByte, LeaseChanged, Outcome, Queued, Scraped, Tick
+from headrace.router.lease import shortages
 from headrace.router.observe import advance, cost_share, initial, observe, reconfigured
 from headrace.router.types import Account, Decision, Refusal, RequestFacts, Route, Window, explain
 from headrace.settings.releases import WorkloadClass
@@ -74,6 +75,7 @@ class Engine:
         self._on_alert = on_alert
         self._on_decision = on_decision
         self._lines: dict[tuple[str, bool], deque[_Waiter]] = {}
+        self._short: dict[str, int] = {}
 
     @property
     def in_flight(self) -> int:
@@ -104,6 +106,11 @@ class Engine:
         """This replica's new shares."""
         self.observe(LeaseChanged(now=self.clock(), leases=leases))
         self._wake_all()
+
+    def take_short(self) -> dict[str, int]:
+        """What requests lacked of this replica's shares since the last call, by limit."""
+        short, self._short = self._short, {}
+        return short
 
     def reload(self, policy: RouterConfig, leases: Mapping[str, int] | None = None) -> None:
         """A new configuration; what is in flight goes on as it was admitted."""
@@ -138,6 +145,9 @@ class Engine:
             )
         advance(self.state, now)
         decision = decide(facts, self.state, self.policy)
+        if decision.removed or isinstance(decision, Refusal):
+            for name, amount in shortages(decision, self.policy).items():
+                self._short[name] = self._short.get(name, 0) + amount
         if isinstance(decision, Refusal):
             self._on_decision(facts, decision)
             return decision

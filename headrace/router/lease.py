@@ -8,19 +8,22 @@ is published before it is in force.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from headrace.router import budget, capacity
 from headrace.router.config import RouterConfig
-from headrace.router.types import Account, State
+from headrace.router.types import Account, Decision, Ground, Refusal, State, Wait
 
-# A replica asks for this multiple of what it uses, at least its fair share.
+# A replica needs this multiple of what it uses.
 _GROWTH_NUM: Final = 3
 _GROWTH_DEN: Final = 2
-# Of its fair share an idle replica keeps a tenth when others are short.
+# An idle replica needs a tenth of an equal part, so that its first requests needn't wait for a round.
 _KEPT: Final = 10
+# What a replica needed a round ago it still needs by this share: a pause of a moment gives nothing away.
+_FADES_NUM: Final = 7
+_FADES_DEN: Final = 8
 
 
 class Leaser(Protocol):
@@ -37,6 +40,19 @@ class Leaser(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Other:
+    """What another replica published of a limit."""
+
+    name: str
+    held: int
+    """What it may use, or still uses above that."""
+    base: int
+    """What it has used for good: money that is spent or reserved."""
+    need: int
+    """What it needs beside `base`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Ask:
     """What to say about one limit."""
 
@@ -46,9 +62,11 @@ class Ask:
     held: int
     """What is published: the limit, or what is still in use above it."""
     want: int
-    """Share to take if it is free: at least the fair one."""
-    demand: int
-    """Share that this replica needs; others give up what they don't need for it."""
+    """Share to take as far as it is free."""
+    base: int
+    """See `Other`."""
+    need: int
+    """See `Other`."""
     total: int
     """Of all replicas together."""
     sticky: bool
@@ -86,31 +104,100 @@ def used(state: State, policy: RouterConfig) -> dict[str, int]:
     return {name: found.get(name, 0) for name in policy.totals}
 
 
-def asks(state: State, policy: RouterConfig, *, replicas: int, needed: Mapping[str, int]) -> list[Ask]:
-    """What to hold and what to want of every limit. `needed` is what other replicas lack of each."""
+def asks(
+    state: State,
+    policy: RouterConfig,
+    *,
+    me: str,
+    others: Mapping[str, Sequence[Other]] | None,
+    lost: Mapping[str, int] | None = None,
+    short: Mapping[str, int] | None = None,
+    before: Mapping[str, int] | None = None,
+) -> list[Ask]:
+    """What to hold, to take and to publish of every limit.
+
+    `others` is what living replicas published of each, None where that was not heard in the last round: a share stays
+    as it is then, because others may need less, or hold more, than when they were last heard. `lost` is what dead ones hold for good (of money); `short` what
+    requests lacked here since the last round (see `shortages`), `before` what this replica needed then.
+    """
     in_use = used(state, policy)
     found = []
     for name, total in policy.totals.items():
         limit, now_used = state.leases.get(name, 0), in_use[name]
-        fair = total // max(1, replicas)
-        demand = min(total, now_used * _GROWTH_NUM // _GROWTH_DEN + _waiting(name, state) + 1)
-        lacking = needed.get(name, 0)
-        if lacking > 0:
-            # Others are short. What is above the fair share goes as it falls free; an idle replica gives more.
-            floor = min(fair, max(demand, fair // _KEPT))
-            limit = min(limit, max(floor, limit - lacking))
-            demand = min(demand, max(fair, limit))
+        known = others.get(name, ()) if others is not None else ()
+        there = total - (lost or {}).get(name, 0)
+        sticky = name.endswith("/money")
+        lacking = (short or {}).get(name, 0)
+        kept = max(1, there // (_KEPT * (len(known) + 1)))
+        if sticky:
+            base, need = now_used, max(kept, lacking)
+        else:
+            busy = now_used * _GROWTH_NUM // _GROWTH_DEN + _waiting(name, state) + 1
+            base, need = 0, max(kept, busy, now_used + lacking)
+        need = min(total, max(need, (before or {}).get(name, 0) * _FADES_NUM // _FADES_DEN))
+        parts = divide(there, {me: (base, need), **{other.name: (other.base, other.need) for other in known}})
+        below = sum(max(0, parts[other.name] - other.held) for other in known)
+        if limit > parts[me] and below > 0:
+            limit = max(parts[me], limit - below)
         found.append(
             Ask(
                 name=name,
                 limit=limit,
                 held=max(limit, now_used),
-                want=max(demand, fair if lacking == 0 else limit),
-                demand=demand,
+                want=limit if others is None else max(limit, parts[me]),
+                base=base,
+                need=need,
                 total=total,
-                sticky=name.endswith("/money"),
+                sticky=sticky,
             )
         )
+    return found
+
+
+def divide(total: int, claims: Mapping[str, tuple[int, int]]) -> dict[str, int]:
+    """A limit in parts: each its base, then needs as evenly as they fit, then what is left in equal parts.
+
+    The parts add up to `total`, unless the bases alone are more. Everybody who knows the same claims gets the same.
+    """
+    names = sorted(claims)
+    parts = {name: claims[name][0] for name in names}
+    left = max(0, total - sum(parts.values()))
+    # Small needs are met whole, and what they leave of an equal part goes to the larger ones (max-min fairness).
+    by_need = sorted(names, key=lambda name: (claims[name][1], name))
+    for place, name in enumerate(by_need):
+        given = min(claims[name][1], left // (len(by_need) - place))
+        parts[name] += given
+        left -= given
+    for place, name in enumerate(names):
+        given = left // (len(names) - place)
+        parts[name] += given
+        left -= given
+    return parts
+
+
+def shortages(decision: Decision, policy: RouterConfig) -> dict[str, int]:
+    """What a request lacked of the shares here, by limit: it was refused, or went elsewhere, for want of it."""
+    if isinstance(decision, Wait):
+        return {}  # whoever waits is counted in the queue
+    found: dict[str, int] = {}
+    if isinstance(decision, Refusal) and decision.lacked is not None:
+        found[decision.lacked[0]] = decision.lacked[1]
+    for name, ground in decision.removed:
+        pool = policy.pools.get(name)
+        if pool is None:
+            continue
+        hourly = pool.nano_usd_per_instance_second * capacity.HOUR_S
+        if ground is Ground.FULL:
+            found[f"pool/{name}/slots"] = 1
+        elif ground is Ground.CAP:
+            found[f"pool/{name}/instances"] = 1
+        elif ground is Ground.SPEND:
+            found[f"pool/{name}/spend"] = found["serverless/spend"] = hourly
+        elif ground is Ground.PROVIDER_CAP:
+            provider = f"provider/{pool.provider}"
+            found[f"{provider}/instances"] = 1
+            found[f"{provider}/gpus"] = pool.gpus_per_instance
+            found[f"{provider}/spend"] = hourly
     return found
 
 

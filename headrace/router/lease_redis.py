@@ -13,13 +13,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import redis.asyncio as aioredis
 from redis.exceptions import RedisError
 
+from headrace.errors import refuse
 from headrace.router.engine import Engine
-from headrace.router.lease import asks
+from headrace.router.lease import Ask, Other, asks
 
 STEP_S: Final = 0.25
 TAKEOVER_S: Final = 60.0
@@ -27,11 +30,14 @@ TAKEOVER_S: Final = 60.0
 _OWN_LIMIT_S: Final = 50.0
 GRACE_S: Final = 2.0
 _TIMEOUT_S: Final = 1.0
+_STOPPED: Final = -1
 _LOG: Final = logging.getLogger("headrace.router.lease")
 
 # KEYS: seen, epoch, prefix.
-# ARGV: replica, takeover ms, grace ms, then per limit: name, held, want, demand, total, sticky.
-# Returns replicas, then per limit: granted, what others lack.
+# ARGV: replica, takeover ms, grace ms, then per limit: name, held, want, base, need, total, sticky.
+# Returns per limit: granted, what dead replicas hold for good, then the living others as "name held base need" lines.
+# A replica that stops publishes a base of -1: what it still holds counts until it is taken over, it gets no more.
+# One that publishes no claim (an earlier release) is taken to need what it holds.
 _SCRIPT: Final = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -39,54 +45,78 @@ local me, takeover, grace = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 redis.call('SET', KEYS[2], now, 'NX')
 local young = now - tonumber(redis.call('GET', KEYS[2])) < grace
 redis.call('ZADD', KEYS[1], now, me)
-local gone = {}
-for _, name in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - takeover)) do gone[name] = true end
-local replicas = redis.call('ZCOUNT', KEYS[1], now - takeover, '+inf')
-local answer = {replicas}
-for i = 4, #ARGV, 6 do
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - 5184000000)
+local living, alive = {}, redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. (now - takeover), '+inf')
+for _, name in ipairs(alive) do living[name] = true end
+local answer = {}
+for i = 4, #ARGV, 7 do
   local name, held, want = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
-  local demand, total, sticky = tonumber(ARGV[i + 3]), tonumber(ARGV[i + 4]), ARGV[i + 5] == '1'
-  local shares, needs = KEYS[3] .. 'held:' .. name, KEYS[3] .. 'need:' .. name
-  local others = 0
+  local total, sticky = tonumber(ARGV[i + 5]), ARGV[i + 6] == '1'
+  local shares, claims = KEYS[3] .. 'held:' .. name, KEYS[3] .. 'claim:' .. name
+  local others, lost, theirs = 0, 0, {}
   local all = redis.call('HGETALL', shares)
   for j = 1, #all, 2 do
-    if all[j] ~= me then
-      if gone[all[j]] and not sticky then redis.call('HDEL', shares, all[j])
-      else others = others + tonumber(all[j + 1]) end
+    local name, value = all[j], tonumber(all[j + 1])
+    if name ~= me then
+      if living[name] then theirs[name] = value
+      else
+        redis.call('HDEL', claims, name)
+        if sticky then lost = lost + value else redis.call('HDEL', shares, name) end
+      end
+      if living[name] or sticky then others = others + value end
     end
   end
   local granted = held
   if not young and want > held then granted = math.max(held, math.min(want, total - others)) end
   redis.call('HSET', shares, me, string.format('%.0f', granted))
-  if demand > granted then redis.call('HSET', needs, me, string.format('%.0f', demand - granted))
-  else redis.call('HDEL', needs, me) end
-  local lacking = 0
-  local short = redis.call('HGETALL', needs)
-  for j = 1, #short, 2 do
-    if short[j] ~= me then
-      if gone[short[j]] then redis.call('HDEL', needs, short[j]) else lacking = lacking + tonumber(short[j + 1]) end
+  redis.call('HSET', claims, me, ARGV[i + 3] .. ' ' .. ARGV[i + 4])
+  if sticky then
+    redis.call('EXPIRE', shares, 5184000)
+    redis.call('EXPIRE', claims, 5184000)
+  end
+  local lines = {}
+  for _, other in ipairs(alive) do
+    if other ~= me then
+      local value = string.format('%.0f', theirs[other] or 0)
+      local claim = redis.call('HGET', claims, other) or ('0 ' .. value)
+      if string.sub(claim, 1, 1) == '-' then lost = lost + (theirs[other] or 0)
+      else lines[#lines + 1] = other .. ' ' .. value .. ' ' .. claim end
     end
   end
-  if sticky then redis.call('EXPIRE', shares, 5184000) end
   answer[#answer + 1] = string.format('%.0f', granted)
-  answer[#answer + 1] = string.format('%.0f', lacking)
+  answer[#answer + 1] = string.format('%.0f', lost)
+  answer[#answer + 1] = table.concat(lines, '\\n')
 end
 return answer
 """
+
+
+def _others(text: str) -> tuple[Other, ...]:
+    """The lines of a script's answer. A replica's name holds no space."""
+    found = []
+    for line in text.splitlines():
+        name, held, base, need = line.split(" ")
+        found.append(Other(name=name, held=int(held), base=int(base), need=int(need)))
+    return tuple(found)
 
 
 class RedisLeaser:
     """Keeps this replica's shares. Numbers pass as text: doubles in Lua hold 53 bits, a year's budget needs less."""
 
     def __init__(self, url: str, replica: str, engine: Engine) -> None:
+        if not replica or not replica.isprintable() or " " in replica:
+            raise refuse(
+                "--replica", replica, "must be a name without spaces", next_step="use the pod's name, for example"
+            )
         self._redis = aioredis.Redis.from_url(
             url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S, decode_responses=True
         )
         self._script = self._redis.register_script(_SCRIPT)
         self._replica = replica
         self._engine = engine
-        self._needed: dict[str, int] = {}
-        self._replicas = 1
+        self._others: dict[str, tuple[Other, ...]] | None = None
+        self._dead: dict[str, int] = {}
+        self._needs: dict[str, int] = {}
         self._heard = float("-inf")
         self._lost = False
 
@@ -98,29 +128,45 @@ class RedisLeaser:
         """One round. A Redis that does not answer leaves the shares as they are, until our own limit passes."""
         engine = self._engine
         started = time.monotonic()
-        asked = asks(engine.state, engine.policy, replicas=self._replicas, needed=self._needed)
+        asked = asks(
+            engine.state,
+            engine.policy,
+            me=self._replica,
+            others=self._others,
+            lost=self._dead,
+            short=engine.take_short(),
+            before=self._needs,
+        )
+        self._needs = {ask.name: ask.need for ask in asked}
         engine.lease({ask.name: ask.limit for ask in asked if ask.limit < engine.state.leases.get(ask.name, 0)})
-        prefix = f"headrace:{{{engine.policy.environment}}}:"
-        arguments: list[str | int] = [self._replica, int(TAKEOVER_S * 1000), int(GRACE_S * 1000)]
-        for ask in asked:
-            arguments += [self._key(ask.name), ask.held, ask.want, ask.demand, ask.total, int(ask.sticky)]
         try:
-            answer = await self._script(keys=[f"{prefix}seen", f"{prefix}epoch", prefix], args=arguments)
+            answer = await self._say(asked)
         except (RedisError, OSError, TimeoutError) as error:
             self._silent(error)
             return
         self._heard, self._lost = started, False
-        self._replicas = int(answer[0])
-        self._needed = {ask.name: int(answer[2 + 2 * index]) for index, ask in enumerate(asked)}
+        self._dead = {ask.name: int(answer[3 * index + 1]) for index, ask in enumerate(asked)}
+        self._others = {ask.name: _others(answer[3 * index + 2]) for index, ask in enumerate(asked)}
         shares = {}
         for index, ask in enumerate(asked):
-            granted = int(answer[1 + 2 * index])
+            granted = int(answer[3 * index])
             # What was published only because it is still in use above the limit is no share to fill again.
             share = granted if granted > ask.held else ask.limit
             shares[ask.name] = min(share, engine.policy.totals.get(ask.name, 0))
         engine.lease(shares)
 
+    async def _say(self, asked: Sequence[Ask]) -> list[str]:
+        """Publishes, takes what is free, and hears of the others."""
+        prefix = f"headrace:{{{self._engine.policy.environment}}}:"
+        arguments: list[str | int] = [self._replica, int(TAKEOVER_S * 1000), int(GRACE_S * 1000)]
+        for ask in asked:
+            arguments += [
+                *(self._key(ask.name), ask.held, ask.want, ask.base, ask.need, ask.total, int(ask.sticky)),
+            ]
+        return list(await self._script(keys=[f"{prefix}seen", f"{prefix}epoch", prefix], args=arguments))
+
     def _silent(self, error: Exception) -> None:
+        self._others = None
         if not self._lost:
             self._lost = True
             _LOG.warning("Redis does not answer, shares stay", extra={"fields": {"reason": type(error).__name__}})
@@ -137,14 +183,12 @@ class RedisLeaser:
         """Gives back what is not used."""
         engine = self._engine
         engine.lease(dict.fromkeys(engine.policy.totals, 0))
-        asked = asks(engine.state, engine.policy, replicas=1, needed={})
-        prefix = f"headrace:{{{engine.policy.environment}}}:"
-        arguments: list[str | int] = [self._replica, int(TAKEOVER_S * 1000), int(GRACE_S * 1000)]
-        for ask in asked:
-            arguments += [self._key(ask.name), ask.held, ask.held, 0, ask.total, int(ask.sticky)]
+        asked = [
+            replace(ask, want=ask.held, base=_STOPPED, need=0)
+            for ask in asks(engine.state, engine.policy, me=self._replica, others={})
+        ]
         try:
-            await self._script(keys=[f"{prefix}seen", f"{prefix}epoch", prefix], args=arguments)
-            await self._redis.zrem(f"{prefix}seen", self._replica)
+            await self._say(asked)
         except (RedisError, OSError, TimeoutError):
             _LOG.warning("shares could not be given back; they come free by themselves")
         await self._redis.aclose()

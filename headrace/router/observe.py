@@ -159,8 +159,8 @@ def _phases(state: State, policy: RouterConfig) -> None:
 def _phase(name: str, view: PoolView, state: State, policy: RouterConfig) -> None:
     """Two thresholds and a minimum stay. Signals older than their limit are unknown; our own count decides then."""
     config = policy.pools.get(name)
-    if config is None or not config.dedicated:
-        return
+    if config is None or not config.dedicated or not state.leases:
+        return  # before the first shares come, a floor is neither full nor free
     spill, now = policy.spill, state.now
     kv, queue = 0.0, 0
     known = capacity.fresh(view, now, spill.signal_max_age_s)

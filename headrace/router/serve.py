@@ -185,7 +185,8 @@ class Router:
             from headrace.router.lease_redis import RedisLeaser
 
             self.leaser = RedisLeaser(options.redis_url, options.replica, self.engine)
-            await self.leaser.step()
+            await self.leaser.step()  # hears of the others
+            await self.leaser.step()  # takes its part
         for work in (self._ticking(), self._scraping(), self._watching()):
             self._tasks.append(asyncio.create_task(work))
         if self.leaser is not None:
@@ -267,8 +268,8 @@ class Router:
             return "draining"
         if not self.spool.healthy:
             return "the journal can't be written"
-        if self.options.redis_url is not None and not self.engine.state.leases:
-            return "no leases yet"
+        if self.options.redis_url is not None and not any(self.engine.state.leases.values()):
+            return "no shares of the limits yet"
         return None
 
     # -- tasks --------------------------------------------------------------------------------------------------------

@@ -213,7 +213,10 @@ class Wait:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Refusal:
-    """No, with what to do. `code` is the error code of the OpenAI-style answer."""
+    """No, with what to do. `code` is the error code of the OpenAI-style answer.
+
+    `lacked` names the limit that had no room, and the amount asked of it.
+    """
 
     status: int
     code: str
@@ -221,6 +224,7 @@ class Refusal:
     next_step: str
     retry_after_s: float | None = None
     removed: tuple[tuple[str, Ground], ...] = ()
+    lacked: tuple[str, int] | None = None
 
 
 Decision = Route | Wait | Refusal

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from headrace.catalog.load import allowed_jurisdictions
 from headrace.catalog.price import price_book
 from headrace.errors import Refused
-from headrace.router import budget, lease
+from headrace.router import budget
 from headrace.router.callers import MOST_CALLERS, Callers, fingerprint
 from headrace.router.classify import Caller, Parsed, classify, infer_class
 from headrace.router.config import CallerBreaker, RouterConfig, from_json, to_json
@@ -241,16 +241,6 @@ def test_a_correction_never_hides_somebody_elses_use() -> None:
     late = budget.correct(used(), 1.0, 100.0, -900)
     assert late == budget.add(used(), 100.0, 0), "a bucket that has left the window is corrected nowhere else"
     assert late.total == sum(late.counts)
-
-
-def test_shares_shrink_before_they_are_given_and_grow_after() -> None:
-    policy = config()
-    alone = {ask.name: ask for ask in lease.asks(state(policy), policy, replicas=1, needed={})}
-    assert alone["pool/floor/slots"].limit == alone["pool/floor/slots"].want == 8
-    short = lease.asks(state(policy), policy, replicas=2, needed={"pool/floor/slots": 4})
-    slots = next(ask for ask in short if ask.name == "pool/floor/slots")
-    assert slots.limit <= slots.held == 4
-    assert all(ask.held <= ask.total and ask.want <= ask.total for ask in short)
 
 
 def test_signals_of_vllm_are_read_and_nonsense_is_unknown() -> None:

@@ -1,0 +1,212 @@
+"""Shares of limits: they always add up to at most the total, and they follow need within seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from headrace.router import lease
+from headrace.router.config import RouterConfig
+from headrace.router.decide import decide
+from headrace.router.lease import Ask, Other, divide, shortages
+from headrace.router.types import Account, Ground, Refusal, State
+from tests.unit.router.worlds import config, pool, request, state
+
+CLAIMS = st.dictionaries(
+    st.sampled_from("abcdefgh"), st.tuples(st.integers(0, 50), st.integers(0, 200)), min_size=1, max_size=8
+)
+
+
+@given(total=st.integers(0, 1000), claims=CLAIMS)
+def test_parts_add_up_and_meet_every_need_that_fits(total: int, claims: dict[str, tuple[int, int]]) -> None:
+    parts = divide(total, claims)
+    bases = sum(base for base, _ in claims.values())
+    assert sum(parts.values()) == max(total, bases)
+    assert all(parts[name] >= base for name, (base, _) in claims.items()), "what is used for good stays"
+    if bases + sum(need for _, need in claims.values()) <= total:
+        assert all(parts[name] >= base + need for name, (base, need) in claims.items())
+    met = {name: parts[name] - base for name, (base, _) in claims.items()}
+    for name, (_, need) in claims.items():
+        if met[name] < need:  # who is short has, but for rounding, no less than anybody else
+            assert met[name] >= max(met.values()) - len(claims)
+
+
+def test_idle_replicas_have_equal_parts_and_a_busy_one_gets_what_they_do_not_need() -> None:
+    assert divide(10, {"a": (0, 1), "b": (0, 1)}) == {"a": 5, "b": 5}
+    assert divide(10, {"a": (0, 9), "b": (0, 1)}) == {"a": 9, "b": 1}
+    assert divide(10, {"a": (0, 9), "b": (0, 9)}) == {"a": 5, "b": 5}
+    assert divide(100, {"a": (60, 0), "b": (0, 0)}) == {"a": 80, "b": 20}, (
+        "money that is left is divided, not the total"
+    )
+
+
+@dataclass
+class Store:
+    """The rules of the script in Redis: a share grows only by what nobody holds."""
+
+    held: dict[str, int] = field(default_factory=dict)
+    claims: dict[str, tuple[int, int]] = field(default_factory=dict)
+    alive: set[str] = field(default_factory=set)
+
+    def say(self, me: str, ask: Ask) -> int:
+        self.alive.add(me)
+        others = sum(value for name, value in self.held.items() if name != me)
+        granted = max(ask.held, min(ask.want, ask.total - others)) if ask.want > ask.held else ask.held
+        self.held[me] = granted
+        self.claims[me] = (ask.base, ask.need)
+        return granted
+
+    def others(self, me: str) -> list[Other]:
+        return [
+            Other(name=name, held=self.held[name], base=self.claims[name][0], need=self.claims[name][1])
+            for name in sorted(self.alive - {me})
+        ]
+
+
+LIMIT = "pool/floor/slots"
+
+
+@dataclass
+class Replica:
+    """One router that uses its share as its callers want."""
+
+    name: str
+    policy: RouterConfig
+    state: State
+    limit: str
+    heard: list[Other] | None = None
+    needed: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def share(self) -> int:
+        return self.state.leases.get(self.limit, 0)
+
+    def use(self, wanted: int) -> int:
+        """Callers want this much at once; what the share does not allow is refused. Returns how much was."""
+        if self.limit == LIMIT:
+            view = self.state.pools["floor"]
+            # What runs above a share that shrank runs on; nothing new starts.
+            view.in_flight = min(wanted, max(self.share, view.in_flight))
+            return wanted - view.in_flight
+        account = self.state.accounts.setdefault("environment", Account())
+        take = max(0, min(wanted, self.share - account.spent))
+        account.spent += take
+        return wanted - take
+
+    def round(self, store: Store, refused: int) -> None:
+        others = {self.limit: self.heard} if self.heard is not None else None
+        asked = lease.asks(
+            self.state, self.policy, me=self.name, others=others, short={self.limit: refused}, before=self.needed
+        )
+        self.needed = {one.name: one.need for one in asked}
+        ask = next(one for one in asked if one.name == self.limit)
+        assert ask.limit <= self.share or self.share == 0, "a round by itself never enlarges a share"
+        self.state.leases[self.limit] = min(self.share, ask.limit)
+        granted = store.say(self.name, ask)
+        self.heard = store.others(self.name)
+        self.state.leases[self.limit] = granted if granted > ask.held else ask.limit
+
+
+def replicas(count: int, limit: str, total: int) -> list[Replica]:
+    policy = config(
+        pools={"floor": pool(instances=total, slotsPerInstance=1)}, limits={"budgetNanoUsd": total}, tenants={}
+    )
+    made = []
+    for number in range(count):
+        one = state(policy)
+        one.leases.clear()
+        made.append(Replica(name=f"r{number}", policy=policy, state=one, limit=limit))
+    return made
+
+
+def in_force(fleet: list[Replica]) -> int:
+    """What all may use or do use at this moment."""
+    return sum(max(one.share, one.state.pools["floor"].in_flight if one.limit == LIMIT else 0) for one in fleet)
+
+
+STEPS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 30)), min_size=1, max_size=60)
+
+
+@pytest.mark.parametrize("limit", [LIMIT, "environment/money"])
+@given(steps=STEPS, total=st.integers(1, 40))
+@example(steps=[(0, 0), (0, 0), (1, 0), (0, 0)], total=10)
+def test_no_order_of_rounds_and_requests_exceeds_a_total(limit: str, steps: list[tuple[int, int]], total: int) -> None:
+    store, fleet = Store(), replicas(3, limit, total)
+    for number, wanted in steps:
+        refused = fleet[number].use(wanted)
+        fleet[number].round(store, refused)
+        assert in_force(fleet) <= total
+        assert sum(store.held.values()) <= total
+
+
+@given(wanted=st.lists(st.integers(0, 30), min_size=2, max_size=4), total=st.integers(4, 40), late=st.booleans())
+def test_shares_reach_the_division_by_need_within_seconds(wanted: list[int], total: int, late: bool) -> None:
+    """However the shares were before: one replica had everything until the others came."""
+    store, fleet = Store(), replicas(len(wanted), LIMIT, total)
+    for _ in range(4):
+        fleet[0].round(store, fleet[0].use(total if late else 0))
+    assert fleet[0].share == total
+    for _ in range(40):  # ten seconds: what the first one needed before has faded
+        for one, want in zip(fleet, wanted, strict=True):
+            # Requests end and others begin: what runs is at most what the share allows by now.
+            one.state.pools["floor"].in_flight = min(one.state.pools["floor"].in_flight, one.share)
+            one.round(store, one.use(want))
+    assert in_force(fleet) <= total
+    if sum(wanted) * 3 // 2 + len(wanted) * (1 + total // 10) <= total:
+        for one, want in zip(fleet, wanted, strict=True):
+            assert one.share >= want, "the total has room for all, so nobody is short"
+    fair = total // len(wanted)
+    for one, want in zip(fleet, wanted, strict=True):
+        assert one.share >= min(want, fair), "nobody who needs it has less than an equal part"
+
+
+def test_a_replica_that_joins_late_gets_an_equal_part_before_its_first_request() -> None:
+    store, (first, second) = Store(), replicas(2, LIMIT, 10)
+    for _ in range(4):
+        first.round(store, 0)
+    assert first.share == 10
+    for _ in range(4):
+        second.round(store, 0)
+        first.round(store, 0)
+    assert (first.share, second.share) == (5, 5)
+
+
+def test_a_replica_that_hears_nothing_keeps_its_share_whatever_it_heard_before() -> None:
+    store, (first, second) = Store(), replicas(2, LIMIT, 10)
+    for _ in range(8):
+        for one in (first, second):
+            one.state.pools["floor"].in_flight = min(one.state.pools["floor"].in_flight, one.share)
+            one.round(store, one.use(10))
+    assert (first.share, second.share) == (5, 5)
+    first.use(0)
+    asked = lease.asks(first.state, first.policy, me="r0", others=None)
+    ask = next(one for one in asked if one.name == LIMIT)
+    assert (ask.limit, ask.want) == (5, 5)
+
+
+def test_money_that_is_left_reaches_whoever_asks_for_it() -> None:
+    store, (first, second) = Store(), replicas(2, "environment/money", 1000)
+    for _ in range(40):
+        first.round(store, 0)
+        second.round(store, 0)
+    assert (first.share, second.share) == (500, 500)
+    spent = 0
+    for _ in range(40):
+        refused = first.use(70)
+        spent += 70 - refused
+        first.round(store, refused)
+        second.round(store, 0)
+    assert spent == 1000 - second.share
+    assert second.share <= 20, "an idle replica keeps little when another is refused"
+
+
+def test_what_a_refused_request_lacked_is_told() -> None:
+    policy = config(pools={"floor": pool()}, limits={"budgetNanoUsd": 1})
+    refusal = decide(request(), state(policy), policy)
+    assert isinstance(refusal, Refusal)
+    assert shortages(refusal, policy).keys() == {"environment/money"}
+    full = Refusal(status=503, code="no_capacity", sentence="", next_step="", removed=(("floor", Ground.FULL),))
+    assert shortages(full, policy) == {"pool/floor/slots": 1}
