@@ -102,7 +102,7 @@ def _litellm(transport: Any) -> Any:
 
     import httpx
 
-    gc.disable()  # a million objects that all stay: collecting among them takes a fifth of the start
+    gc.disable()  # its objects all stay: collecting among them only takes time
     import litellm  # type: ignore[import-not-found] # it lives in an environment of its own
     from litellm.proxy.proxy_server import app  # type: ignore[import-not-found] # see above
 
