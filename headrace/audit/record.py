@@ -58,8 +58,8 @@ class Entry:
     at_us: int
     period: str
     environment: str
-    tenant: str
-    project: str
+    tenant: str = ""
+    project: str = ""
     key_id: str = ""
     user_hash: str = ""
     conversation_hash: str = ""

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from headrace.router.config import PoolConfig, RouterConfig
-from headrace.router.types import Ground, PoolView, RequestFacts, State
+from headrace.router.config import PoolConfig, RouterConfig, WorkloadConfig
+from headrace.router.types import Circuit, Ground, PoolView, RequestFacts, State
+from headrace.settings.releases import WorkloadClass
 
 HOUR_S: Final = 3600
 # Time that any request may take beside its tokens: connecting, queueing in the model server, a slow first token.
@@ -24,10 +25,11 @@ COLD_START_MARGIN: Final = 3.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Offer:
-    """What a serverless pool can do for one more request: does an instance start, when does the first token come."""
+    """What a serverless pool can do for one more request: does it wait for a start, and whose; when it is answered."""
 
     cold: bool
     answer_s: float
+    joins: bool = False
 
 
 def busy(config: PoolConfig, in_flight: int) -> int:
@@ -97,12 +99,75 @@ def offer(name: str, config: PoolConfig, view: PoolView, state: State, policy: R
     alive = live(config, view, state.now)
     if needed > min(state.leases.get(f"pool/{name}/instances", 0), config.instances):
         return Ground.CAP
+    cold_start_s = view.cold_start_s or config.cold_start_s
     if needed == now_busy or needed <= alive:
-        return Offer(cold=False, answer_s=view.first_token_s)
+        starts = starting(view, cold_start_s, state.now)
+        if free_warm(config, view, state.now) > 0 or not starts:
+            return Offer(cold=False, answer_s=view.first_token_s)
+        left_s = max(0.0, starts[0] + cold_start_s - state.now)
+        return Offer(cold=True, joins=True, answer_s=left_s + view.first_token_s)
     ground = _ceilings(name, config, state, policy)
     if ground is not None:
         return ground
-    return Offer(cold=True, answer_s=(view.cold_start_s or config.cold_start_s) + view.first_token_s)
+    return Offer(cold=True, answer_s=cold_start_s + view.first_token_s)
+
+
+def starting(view: PoolView, cold_start_s: float, now: float) -> tuple[float, ...]:
+    """When instances were started that are not ready yet; one that takes thrice its time is taken for ready or dead."""
+    return tuple(at for at in view.starting if now < at + COLD_START_MARGIN * cold_start_s)
+
+
+def free_warm(config: PoolConfig, view: PoolView, now: float) -> int:
+    """Free slots of instances that answer at once. A start's own request waits for it and takes none of them."""
+    starts = len(starting(view, view.cold_start_s or config.cold_start_s, now))
+    return (live(config, view, now) - starts) * config.slots_per_instance - (view.in_flight - starts)
+
+
+def to_start(state: State, policy: RouterConfig) -> list[str]:
+    """Serverless pools of which an instance should start now, before work has to wait for it.
+
+    A request that finds the floor full waits less for a free slot than for a cold start, and so does the next one: by
+    itself none would ever start an instance until the line is as long as a start. So one is started as soon as every
+    floor of a workload is above the upper threshold and nothing warm is free beside it; one at a time.
+    """
+    found = []
+    for name, workload in policy.workloads.items():
+        if not policy.spill.start_ahead or workload.workload_class is WorkloadClass.BATCH:
+            continue
+        own = [(key, pool, state.pools[key]) for key, pool in policy.candidates[name] if pool.workload == name]
+        floors = [one for one in own if one[1].dedicated]
+        others = [one for one in own if not one[1].dedicated]
+        if not floors or not all(
+            view.saturated or view.waiting or share_of_slots(key, pool, view, state) >= policy.spill.start_at
+            for key, pool, view in floors
+        ):
+            continue
+        if any(
+            view.starting and starting(view, view.cold_start_s or pool.cold_start_s, state.now)
+            for _, pool, view in others
+        ) or any(free_warm(pool, view, state.now) > 0 for _, pool, view in others):
+            continue
+        fitting = [
+            (pool.nano_usd_per_instance_second, key)
+            for key, pool, view in others
+            if _admits(pool, workload, policy)
+            and pool.release == workload.release
+            and view.circuit is Circuit.CLOSED
+            and state.now >= view.pushed_back_until
+            and view.in_flight
+            < min(state.leases.get(f"pool/{key}/instances", 0), pool.instances) * pool.slots_per_instance
+            and _ceilings(key, pool, state, policy) is None
+        ]
+        if fitting:
+            found.append(min(fitting)[1])
+    return found
+
+
+def _admits(pool: PoolConfig, workload: WorkloadConfig, policy: RouterConfig) -> bool:
+    """Whether any request of a workload may go there at all; a trial of no share may not."""
+    allowed = workload.allowed_jurisdictions
+    places = (pool.compute_jurisdictions, pool.ingress_jurisdictions, pool.storage_jurisdictions)
+    return all(place and place <= allowed for place in places) and policy.proof_of_concept != 0
 
 
 def _ceilings(name: str, config: PoolConfig, state: State, policy: RouterConfig) -> Ground | None:

@@ -164,6 +164,8 @@ class Spill(SettingsModel):
     """Longest that latency-sensitive work waits for the floor while it could spill."""
     signal_max_age_s: float = Field(gt=0)
     """Age from which on a scraped signal counts as unknown."""
+    start_ahead: bool = True
+    """Whether a serverless instance is started before the floor is full."""
     queue_per_slot: float = Field(default=2, ge=0)
     """Capacity of a pool's queue in requests per slot; beyond it requests are refused at once."""
     patience_s: float = Field(default=10, gt=0)

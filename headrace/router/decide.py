@@ -194,6 +194,7 @@ def _route(
     removed: list[tuple[str, Ground]],
     *,
     cold: bool = False,
+    joins: bool = False,
 ) -> Route:
     return Route(
         pool=chosen.name,
@@ -204,6 +205,7 @@ def _route(
         tokens=tokens,
         time_limit_s=chosen.limit_s,
         removed=tuple(removed),
+        joins=joins,
     )
 
 
@@ -242,7 +244,7 @@ def _interactive(
         best, made = min(offers, key=lambda item: (item[1].answer_s, item[1].cold, item[0].name))
         if queue is None or _spills(request, workload, queue, made, policy.spill):
             reason = _spill_reason(request, floors, state, policy)
-            return _route(best, tokens, reason, removed, cold=made.cold)
+            return _route(best, tokens, reason, removed, cold=made.cold, joins=made.joins)
         removed.append((best.name, Ground.SLOWER))
     patience = policy.spill.patience_s - request.waited_s
     if queue is None or patience <= 0:
@@ -342,7 +344,7 @@ def _batch(
             continue
         made = capacity.offer(candidate.name, candidate.config, candidate.view, state, policy)
         if isinstance(made, Offer):
-            return _route(candidate, tokens, Reason.NO_FLOOR, removed, cold=made.cold)
+            return _route(candidate, tokens, Reason.NO_FLOOR, removed, cold=made.cold, joins=made.joins)
         removed.append((candidate.name, made))
     patience = policy.spill.batch_patience_s - request.waited_s
     queue = _shortest_queue(floors, state, policy.spill, batch=True)

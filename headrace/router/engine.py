@@ -13,13 +13,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from headrace.router import budget
+from headrace.router import budget, capacity
 from headrace.router.config import RouterConfig
 from headrace.router.decide import decide
 from headrace.router.events import Admitted, Event, Finished, FirstByte, LeaseChanged, Outcome, Queued, Scraped, Tick
 from headrace.router.lease import shortages
 from headrace.router.observe import advance, cost_share, initial, observe, reconfigured
-from headrace.router.types import Account, Decision, Refusal, RequestFacts, Route, Window, explain
+from headrace.router.types import Account, Decision, Reason, Refusal, RequestFacts, Route, Window, explain
 from headrace.settings.releases import WorkloadClass
 
 
@@ -227,8 +227,63 @@ class Engine:
                     continue
                 waiter.answer.set_result(answer)
 
+    def start_ahead(self, identifier: Callable[[], str]) -> list[Admission]:
+        """Instances to start now, each admitted as a small request of the router's own on the environment's account.
+
+        Whoever calls this sends them, and finishes each admission as any other.
+        """
+        found: list[Admission] = []
+        if self.draining:
+            return found
+        now = self.clock()
+        advance(self.state, now)
+        for name in capacity.to_start(self.state, self.policy):
+            pool = self.policy.pools[name]
+            facts = RequestFacts(
+                id=identifier(),
+                tenant="",
+                project="",
+                environment=self.policy.environment,
+                workload=pool.workload,
+                workload_class=self.policy.workloads[pool.workload].workload_class,
+                release=pool.release,
+                max_tokens=1,
+                endpoint="completions",
+            )
+            limit_s = capacity.time_limit_s(pool, facts)
+            route = Route(
+                pool=name,
+                reason=Reason.START_AHEAD,
+                spilled=False,
+                cold=True,
+                reservation=capacity.worst_cost(pool, limit_s),
+                tokens=1,
+                time_limit_s=limit_s,
+                removed=(),
+            )
+            state = self.state
+            if budget.shortfall(
+                state.accounts, state.leases, self.policy, facts.scopes, now=now, money=route.reservation, tokens=1
+            ):
+                continue
+            before = cost_share(self.state, name, now, self.policy)
+            self.observe(Admitted(now=now, route=route, scopes=facts.scopes))
+            found.append(
+                Admission(
+                    facts=facts,
+                    route=route,
+                    since=self.state.now,
+                    arrived=now,
+                    cost_at_start=before,
+                    explanation=f"{name} starts an instance: the floor of {pool.workload} is filling up",
+                )
+            )
+        return found
+
     def first_byte(self, admission: Admission) -> None:
-        """The answer begins."""
+        """The answer begins. After somebody else's start it tells neither how long a start takes nor an answer."""
+        if admission.route.joins:
+            return
         now = self.clock()
         self.observe(
             FirstByte(now=now, pool=admission.route.pool, seconds=now - admission.since, cold=admission.route.cold)

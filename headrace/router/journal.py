@@ -148,6 +148,26 @@ class Journal:
             }
         )
 
+    def overhead(self, admission: Admission, policy: RouterConfig, *, cost: int, outcome: str) -> None:
+        """What a request of the router's own came to; it belongs to no tenant and is no request of a caller."""
+        facts = admission.facts
+        self._append(
+            {
+                **_routed(admission, policy),
+                "kind": "overhead",
+                "request_id": facts.id,
+                "at_us": self._now_us(),
+                "period": self._period(),
+                "environment": facts.environment,
+                "tenant": "",
+                "project": "",
+                "workload": facts.workload,
+                "endpoint": facts.endpoint,
+                "outcome": outcome,
+                "cost_nano": cost,
+            }
+        )
+
     def _append(self, entry: Entry | Fields) -> None:
         try:
             # An outcome may wait a moment for company: lost in a crash, its reservation is posted in full.

@@ -96,7 +96,8 @@ class Metrics:
         self._decisions = Count("decisions", "Routes by reason.", *_ROUTED, "reason")
         self._refusals = Count("refusals", "Refusals by code.", "workload", "tenant", "code")
         self._spills = Count("spills", "Requests that left the floor, by reason.", *_ROUTED, "reason")
-        self._cold_starts = Count("cold_starts", "Requests that started an instance.", "pool")
+        self._cold_starts = Count("cold_starts", "Requests that waited for an instance to start.", "pool")
+        self._started = Count("instances_started_ahead", "Instances started before work waited for them.", "pool")
         self._retries = Count("retries", "Attempts after the first.", "workload", "pool")
         self._upstream_errors = Count("upstream_errors", "Failed attempts by kind.", "pool", "kind")
         self._abandoned = Count("abandoned_streams", "Answers whose caller went away.", "workload", "tenant")
@@ -139,6 +140,10 @@ class Metrics:
     def upstream_error(self, pool: str, kind: str) -> None:
         """An attempt failed, or an answer broke off."""
         self._upstream_errors.values[pool, kind] += 1
+
+    def started_ahead(self, pool: str) -> None:
+        """The router started an instance."""
+        self._started.values[(pool,)] += 1
 
     def retried(self, workload: str, pool: str) -> None:
         """A failed attempt at `pool` is followed by another."""

@@ -78,6 +78,8 @@ def observe(state: State, event: Event, policy: RouterConfig) -> State:
             )
             view = state.pools[name]
             _move(view, policy.pools.get(name), now, 1)
+            if event.route.cold and not event.route.joins:
+                view.starting = (*view.starting, now)
             if view.circuit is not Circuit.CLOSED:
                 view.circuit, view.probing = Circuit.HALF_OPEN, True
             _phase(name, view, state, policy)
@@ -190,6 +192,7 @@ def _tick(state: State, event: Tick, now: float, policy: RouterConfig) -> None:
             continue
         view = state.pools[name]
         _move(view, config, now, 0)
+        view.starting = capacity.starting(view, view.cold_start_s or config.cold_start_s, now)
         if event.min_instances is not None:
             view.min_instances = event.min_instances.get(name, config.min_instances)
     _phases(state, policy)
@@ -198,6 +201,7 @@ def _tick(state: State, event: Tick, now: float, policy: RouterConfig) -> None:
 def _first_byte(state: State, event: FirstByte, policy: RouterConfig) -> None:
     view = state.pools[event.pool]
     if event.cold:
+        view.starting = view.starting[1:]
         started = max(0.0, event.seconds - view.first_token_s)
         known = view.cold_start_s or started
         view.cold_start_s = known + (started - known) * 3 * _WEIGHT
@@ -210,6 +214,8 @@ def _finished(state: State, event: Finished, now: float, policy: RouterConfig) -
     name = event.route.pool
     view = state.pools[name]
     _move(view, policy.pools.get(name), now, -1)
+    if event.route.cold and not event.route.joins and event.outcome in (Outcome.FAILED, Outcome.PUSHED_BACK):
+        view.starting = view.starting[1:]  # a caller that goes away does not stop the instance it started
     if event.outcome is Outcome.OK:
         view.service_s += (max(0.0, now - event.admitted_at) - view.service_s) * _WEIGHT
     _health(view, event, now, policy)

@@ -31,7 +31,7 @@ from headrace.errors import Refused, refuse
 from headrace.router.admin import Admin
 from headrace.router.callers import Callers
 from headrace.router.config import RouterConfig, from_json
-from headrace.router.engine import Alert, Engine, RetryBudget
+from headrace.router.engine import Alert, Engine, RetryBudget, request_id
 from headrace.router.exchange import Exchange
 from headrace.router.http_server import Rules, Server
 from headrace.router.journal import Journal, accounts_of
@@ -39,6 +39,7 @@ from headrace.router.keys import load_keys
 from headrace.router.lease import Leaser, fixed
 from headrace.router.metrics import Metrics
 from headrace.router.server import HEADERS, Api, Exchanger
+from headrace.router.starter import Starter
 from headrace.router.telemetry import tracing
 from headrace.router.turn import Services
 from headrace.router.upstream import Upstream
@@ -151,6 +152,8 @@ class Router:
         self._journal = journal
         self._keys = keys
         self._api: Api | None = None
+        self._starter: Starter | None = None
+        self._instance = f"{options.replica}-{secrets.token_hex(6)}"
         self._tasks: list[asyncio.Task[None]] = []
         self._server: Server | None = None
         self._admin: web.ServerRunner | None = None
@@ -176,10 +179,11 @@ class Router:
             self.upstream,
             keys=self._keys,
             residencies={name: allowed_jurisdictions([name]) for name in jurisdictions()},
-            instance=f"{options.replica}-{secrets.token_hex(6)}",
+            instance=self._instance,
             tracing=tracing(self.engine.policy.environment),
             exchanger=self._exchanger,
         )
+        self._starter = Starter(services, self.upstream, lambda: request_id(self._instance))
         self._tick()
         if options.redis_url is not None:
             from headrace.router.lease_redis import RedisLeaser
@@ -231,6 +235,8 @@ class Router:
         """Drains: whoever waits is refused, whoever streams gets the drain time, all records reach the disk."""
         _LOG.info("draining", extra={"fields": {"inFlight": self.engine.in_flight}})
         self.engine.stop_waiting()
+        if self._starter is not None:
+            await self._starter.close()
         deadline = time.monotonic() + self.engine.policy.drain_timeout_s
         while self.engine.in_flight and time.monotonic() < deadline:
             await asyncio.sleep(0.05)
@@ -282,6 +288,8 @@ class Router:
         while True:
             await asyncio.sleep(_TICK_S)
             self._tick()
+            if self._starter is not None:
+                self._starter.step()
             if self.upstream is not None:
                 self.upstream.sweep()
 

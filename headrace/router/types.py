@@ -42,6 +42,7 @@ class Reason(StrEnum):
     SPILL_SIGNAL = "spill-signal"
     SPILL_DOWN = "spill-down"
     NO_FLOOR = "no-floor"
+    START_AHEAD = "start-ahead"
 
 
 class Ground(StrEnum):
@@ -114,8 +115,10 @@ class RequestFacts:
     excluded: frozenset[str] = frozenset()
 
     @property
-    def scopes(self) -> tuple[str, str, str]:
-        """Accounts that the request counts against: all three must have room."""
+    def scopes(self) -> tuple[str, ...]:
+        """Accounts that the request counts against: all must have room. The router's own requests have no tenant."""
+        if not self.tenant:
+            return ("environment",)
         return ("environment", f"tenant/{self.tenant}", f"project/{self.tenant}/{self.project}")
 
 
@@ -146,7 +149,10 @@ class Account:
 
 @dataclass(kw_only=True, slots=True)
 class PoolView:
-    """A pool as this replica knows it. In-flight work is exact; `queue` and `kv_use` are as old as `scraped_at`."""
+    """A pool as this replica knows it. In-flight work is exact; `queue` and `kv_use` are as old as `scraped_at`.
+
+    `starting` holds when each instance was started that has not answered yet.
+    """
 
     in_flight: int = 0
     waiting: int = 0
@@ -165,6 +171,7 @@ class PoolView:
     pushed_back_until: float = 0.0
     pushbacks_in_a_row: int = 0
     idle: tuple[float, ...] = ()
+    starting: tuple[float, ...] = ()
     min_instances: int = 0
     service_s: float = 1.0
     first_token_s: float = 0.2
@@ -190,7 +197,10 @@ class State:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Route:
-    """Go to `pool`. `reservation` is the most it can cost, because the request is cut off after `time_limit_s`."""
+    """Go to `pool`. `reservation` is the most it can cost, because the request is cut off after `time_limit_s`.
+
+    `cold`: it waits for an instance to start; `joins`: one that an earlier request started.
+    """
 
     pool: str
     reason: Reason
@@ -200,6 +210,7 @@ class Route:
     tokens: int
     time_limit_s: float
     removed: tuple[tuple[str, Ground], ...]
+    joins: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
