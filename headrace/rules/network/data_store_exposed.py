@@ -9,7 +9,7 @@ their security groups admit, and that is the router alone.
 
 **Violates.** A public address; a public subnet; somebody else admitted.
 
-**Undecidable when** `publiclyAccessible` is not known.
+**Undecidable when** the switch `publiclyAccessible` is not known.
 """
 
 from __future__ import annotations

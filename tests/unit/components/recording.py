@@ -78,6 +78,8 @@ _COMPUTED: Mapping[str, dict[str, Any]] = {
     "aws:ec2/launchTemplate:LaunchTemplate": {"latestVersion": 1},
     "aws:kms/key:Key": {"keyId": "11111111-2222-3333-4444-555555555555"},
     "aws:ec2/eip:Eip": {"allocationId": "eipalloc-1"},
+    "headrace:runpod:Endpoint": {"openaiBaseUrl": "https://api.runpod.ai/v2/endpoint-1/openai/v1"},
+    "headrace:modal:App": {"openaiBaseUrl": "https://acme--chat.modal.run/v1"},
 }
 
 

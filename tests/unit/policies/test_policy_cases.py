@@ -110,9 +110,22 @@ UNKNOWN: Final[dict[str, Callable[[Case], Case]]] = {
     ),
     "bucket-without-object-lock": _raw("aws:s3/bucket:Bucket", {"bucket": "audit", "objectLockEnabled": U}),
     "key-without-rotation": _raw("aws:kms/key:Key", {"enableKeyRotation": U}),
+    "data-store-exposed": _raw("aws:rds/instance:Instance", {"publiclyAccessible": U}),
+    "connection-in-plain-text": _raw("aws:lb/listener:Listener", {"protocol": U}),
+    "router-not-redundant": _raw(
+        "kubernetes:apps/v1:Deployment",
+        {
+            "spec": {
+                "replicas": U,
+                "template": {"spec": {"tolerations": [{"key": "headrace.dev/tier", "value": "router"}]}},
+            }
+        },
+    ),
 }
-# A missing price and an approved purchase of unknown size: tests/unit/rules/test_rules_money.py has them.
+# Databases count in production, which the good sandbox is not: below. A missing price and an approved purchase of
+# unknown size: tests/unit/rules/test_rules_money.py has them.
 ELSEWHERE: Final = {
+    "data-store-can-be-lost",
     "too-much-promised",
     "commitment-above-floor",
     "cost-over-budget",
@@ -140,6 +153,14 @@ CONFIGURED: Final[dict[str, dict[str, Any]]] = {
     "router-not-redundant": {"minReplicas": 1},
     "warm-up-after-the-peak": {"startSeconds": 0, "imageGib": 0, "fetchGibPerSecond": 100},
     "retention-too-short": {"auditDays": 183},
+    "data-store-can-be-lost": {"stages": [], "backupDays": 1},
+    "data-store-exposed": {"admits": ["router", "search-assistant"]},
+    "connection-in-plain-text": {"stages": []},
+    "audit-trail-incomplete": {"modes": ["COMPLIANCE", ""], "checkpointSeconds": 86400},
+    "egress-beside-the-router": {
+        "routerNamespaces": ["router"],
+        "destinations": ["data-stores", "serverless-ingress", "internet"],
+    },
 }
 # mutations on which the parameter above decides, where it isn't the first
 DECIDED_BY: Final = {
@@ -150,6 +171,10 @@ DECIDED_BY: Final = {
     "namespace-without-pod-security": "privileged tenant",
     "idle-timeout-out-of-bounds": "pool idles",
     "no-execution-timeout": "pool runs long",
+    "data-store-exposed": "stores admit others",
+    "connection-in-plain-text": "router in plain text",
+    "audit-trail-incomplete": "rare checkpoints",
+    "egress-beside-the-router": "router reaches more",
 }
 # parameters whose bounds can't excuse the mutation: what they do is shown by making a good stack fail
 STRICTER: Final[dict[str, dict[str, Any]]] = {
@@ -223,6 +248,15 @@ def test_an_unknown_value_blocks_and_is_named(rule_id: str, monkeypatch: pytest.
         case = case.with_resource(resource("kubernetes:core/v1:Namespace", {"metadata": {"name": "loose"}}, "loose"))
     found = Run(case, monkeypatch).messages(BY_ID[rule_id])
     assert any(one.startswith("undecidable at preview: ") for one in found), found
+
+
+@pytest.mark.parametrize("name", ["multiAz", "deletionProtection", "backupRetentionPeriod"])
+def test_a_database_of_production_must_be_known_to_last(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    lasting = {"multiAz": True, "deletionProtection": True, "backupRetentionPeriod": 14}
+    case = _raw("aws:rds/instance:Instance", {**lasting, name: U})(good("prod-eu"))
+    (found,) = Run(case, monkeypatch).messages(BY_ID["data-store-can-be-lost"])
+    assert found.startswith("undecidable at preview: ")
+    assert name in found
 
 
 def test_each_rule_that_says_when_it_is_undecidable_has_a_case() -> None:

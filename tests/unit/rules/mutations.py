@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from headrace.rules.facts import AuditTrailFacts, DataStoresFacts, Facts, RouterFacts
 from tests.unit.rules.good_stacks import Case, resource
 
 DIGEST: Final = "sha256:" + "a" * 64
@@ -83,6 +84,34 @@ _GUARDS = {
 _LABELLED = {"pod-security.kubernetes.io/enforce": "restricted"}
 _BLOCK = dict.fromkeys(("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets"), True)
 
+_REDIS = {
+    "atRestEncryptionEnabled": True,
+    "transitEncryptionEnabled": True,
+    "authToken": "made elsewhere",
+    "multiAzEnabled": True,
+    "automaticFailoverEnabled": True,
+}
+_RDS = {
+    "storageEncrypted": True,
+    "publiclyAccessible": False,
+    "multiAz": True,
+    "deletionProtection": True,
+    "backupRetentionPeriod": 14,
+}
+_TIER = {"key": "headrace.dev/tier", "operator": "Equal", "value": "router", "effect": "NoSchedule"}
+_SPREAD = {"topologyKey": "topology.kubernetes.io/zone", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule"}
+
+
+def _router_pods(namespace: str = "router", replicas: int = 2, **spec: Any) -> tuple[str, dict[str, Any]]:
+    """A router that somebody composed by hand, on the router's nodes, with a budget of its own."""
+    pod = {"containers": [{"image": ECR}], "tolerations": [_TIER], "topologySpreadConstraints": [_SPREAD], **spec}
+    template = {"metadata": {"labels": {"app.kubernetes.io/name": "router"}}, "spec": pod}
+    return "kubernetes:apps/v1:StatefulSet", {
+        "metadata": {"namespace": namespace},
+        "spec": {"replicas": replicas, "template": template},
+    }
+
+
 # name, type, properties, rules that must find it
 RAW: Final[list[tuple[str, tuple[str, dict[str, Any]], set[str]]]] = [
     # images
@@ -129,8 +158,17 @@ RAW: Final[list[tuple[str, tuple[str, dict[str, Any]], set[str]]]] = [
     ("efs", ("aws:efs/fileSystem:FileSystem", {}), {"unencrypted-storage"}),
     ("lustre", ("aws:fsx/lustreFileSystem:LustreFileSystem", {}), {"unencrypted-storage"}),
     ("rds cluster", ("aws:rds/cluster:Cluster", {}), {"unencrypted-storage"}),
-    ("rds instance", ("aws:rds/instance:Instance", {"storageEncrypted": False}), {"unencrypted-storage"}),
-    ("redis", ("aws:elasticache/replicationGroup:ReplicationGroup", {}), {"unencrypted-storage"}),
+    ("rds instance", ("aws:rds/instance:Instance", {**_RDS, "storageEncrypted": False}), {"unencrypted-storage"}),
+    ("redis", ("aws:elasticache/replicationGroup:ReplicationGroup", {**_REDIS, "atRestEncryptionEnabled": False}), {"unencrypted-storage"}),
+    ("redis in plain text", ("aws:elasticache/replicationGroup:ReplicationGroup", {**_REDIS, "transitEncryptionEnabled": False}), {"connection-in-plain-text"}),
+    ("redis asks nobody", ("aws:elasticache/replicationGroup:ReplicationGroup", {**_REDIS, "authToken": None}), {"connection-in-plain-text"}),
+    ("database takes plain text", ("aws:rds/parameterGroup:ParameterGroup", {"family": "postgres17", "parameters": [{"name": "rds.force_ssl", "value": "0"}]}), {"connection-in-plain-text"}),
+    ("plain listener", ("aws:lb/listener:Listener", {"protocol": "HTTP", "defaultActions": [{"type": "forward"}]}), {"connection-in-plain-text"}),
+    ("listener without action", ("aws:lb/listener:Listener", {"protocol": "HTTP"}), {"connection-in-plain-text"}),
+    ("public database", ("aws:rds/instance:Instance", {**_RDS, "publiclyAccessible": True}), {"data-store-exposed"}),
+    ("database public by default", ("aws:rds/instance:Instance", {**_RDS, "publiclyAccessible": None}), {"data-store-exposed"}),
+    ("public cluster instance", ("aws:rds/clusterInstance:ClusterInstance", {"publiclyAccessible": True}), {"data-store-exposed"}),
+    ("public warehouse", ("aws:redshift/cluster:Cluster", {"publiclyAccessible": True}), {"data-store-exposed"}),
     ("queue", ("aws:sqs/queue:Queue", {}), {"unencrypted-storage"}),
     ("topic", ("aws:sns/topic:Topic", {}), {"unencrypted-storage"}),
     ("log group", ("aws:cloudwatch/logGroup:LogGroup", {"name": "x"}), {"unencrypted-storage"}),
@@ -195,6 +233,11 @@ RAW: Final[list[tuple[str, tuple[str, dict[str, Any]], set[str]]]] = [
     ("gpu group unknown subnet", ("aws:eks/nodeGroup:NodeGroup", {"instanceTypes": ["p5.48xlarge"], "subnetIds": ["subnet-9"]}), {"gpu-nodes-only-in-private-subnets"}),
     ("cpu group behind nat", ("aws:eks/nodeGroup:NodeGroup", {"instanceTypes": ["m7i.xlarge"], "subnetIds": ["network-router-a-id"]}), {"egress-beside-the-router"}),
     ("spot group", ("aws:eks/nodeGroup:NodeGroup", {"instanceTypes": ["m7i.xlarge"], "subnetIds": ["network-private-a-id"], "capacityType": "SPOT"}), {"preemptible-without-checkpoint"}),
+    ("one router", _router_pods(replicas=1), {"router-not-redundant"}),
+    ("router in one zone", _router_pods(replicas=1, topologySpreadConstraints=[]), {"router-not-redundant"}),
+    ("guest on the router's nodes", _router_pods(namespace="search-assistant-sandbox", replicas=0), {"egress-beside-the-router", "router-not-redundant"}),
+    ("nodes with another taint", ("aws:eks/nodeGroup:NodeGroup", {"instanceTypes": ["m7i.xlarge"], "subnetIds": ["network-router-a-id"], "taints": [{"key": "headrace.dev/tier", "value": "batch", "effect": "NO_SCHEDULE"}]}), {"egress-beside-the-router"}),
+    ("a taint that keeps nobody off", ("aws:eks/nodeGroup:NodeGroup", {"instanceTypes": ["m7i.xlarge"], "subnetIds": ["network-router-a-id"], "taints": [{"key": "headrace.dev/tier", "value": "router", "effect": "PREFER_NO_SCHEDULE"}]}), {"egress-beside-the-router"}),
     # residency
     ("provider elsewhere", ("pulumi:providers:aws", {"region": "us-east-1"}), {"compute-outside-jurisdiction"}),
     ("provider nowhere", ("pulumi:providers:aws", {"region": "mars-north-1"}), {"compute-outside-jurisdiction"}),
@@ -311,6 +354,50 @@ def _property(type_: str, name: str, path: str, value: Any) -> Callable[[Case], 
     return change
 
 
+_PLACE = {
+    "organization": "acme",
+    "environment": "prod-eu",
+    "stage": "production",
+    "region": "eu-central-1",
+    "jurisdiction": "eu",
+}
+_ROUTER = RouterFacts(
+    **_PLACE, name="router", engine="headrace", image="x", min_replicas=2, max_replicas=6, zones=("eu-central-1a", "eu-central-1b"),
+    nodes=2, instance_type="m7i.xlarge", disruption_budget=True, spread_over_zones=True, autoscaled=True, runs_as_root=False,
+    read_only_root=True, load_balancer_internal=True, load_balancer_tls=True, network_default_deny=True,
+    egress_to=("chat-floor", "data-stores"), egress_to_internet=False, journal_durable=True, journal_encrypted=True,
+    journal_outlives_stack=True, drain_timeout_s=600, pools=("chat-floor",), prices_of="2026-11-01", api_keys=1,
+)  # fmt: skip
+_STORES = DataStoresFacts(
+    **_PLACE, name="stores", zones=("eu-central-1a", "eu-central-1b"), subnets_private=True, publicly_accessible=False,
+    admits=("router",), key_rotation=True, cache_engine="valkey", cache_version="8.0", cache_nodes=2, cache_multi_zone=True,
+    cache_encrypted_at_rest=True, cache_encrypted_in_transit=True, cache_authenticated=True, database_engine="postgres",
+    database_version="17", database_multi_zone=True, database_encrypted_at_rest=True, database_tls_required=True,
+    database_password_managed=True, database_deletion_protection=True, database_backup_retention_days=14,
+    database_logs_exported=("postgresql",), database_log_retention_days=90, credentials_in_secrets_manager=True,
+)  # fmt: skip
+_TRAIL = AuditTrailFacts(
+    **_PLACE, name="audit", bucket="b", object_lock_mode="COMPLIANCE", retention_days=730, versioned=True, encrypted=True,
+    key_rotation=True, key_rotation_days=365, public_access_blocked=True, tls_required=True, checkpoint_interval_s=300,
+)  # fmt: skip
+_TYPE_OF = {RouterFacts: "Router", DataStoresFacts: "DataStores", AuditTrailFacts: "AuditTrail"}
+
+
+def _registered(facts: Facts, **changed: Any) -> Callable[[Case], Case]:
+    """A component more, whose facts differ from good ones as given. A router comes with an audit trail."""
+    props = {"facts": replace(facts, **changed).to_props()}
+    return _added(f"headrace:index:{_TYPE_OF[type(facts)]}", props)
+
+
+def _without(*types: str) -> Callable[[Case], Case]:
+    kinds = {f"headrace:index:{type_}" for type_ in types}
+    return lambda case: replace(case, resources=tuple(one for one in case.resources if one.type not in kinds))
+
+
+def _with_trail(change: Callable[[Case], Case]) -> Callable[[Case], Case]:
+    return _chain(_without("AuditTrail"), _registered(_TRAIL), change)
+
+
 _PLAN = {"kind": "compute", "commitmentUsdPerHour": 3, "termYears": 1, "startsOn": "2026-07-01"}
 _CONTRACT = {"provider": "runpod", "minimumUsdPerMonth": 500, "startsOn": "2026-01-01", "endsOn": "2027-12-01"}
 
@@ -393,6 +480,52 @@ CHANGED: Final[list[tuple[str, str, Callable[[Case], Case], set[str]]]] = [
     ("project above its tenant", "sandbox", _facts("TenantSpace", "search-assistant", "budgetUsdPerMonth", 90000), {"quotas-exceed-pools"}),
     ("tenant above the environment", "sandbox", _facts("TenantSpace", "search-assistant", "tenantBudgetUsdPerMonth", 90000), set()),
     ("environment below its tenants", "sandbox", _facts("HybridPlatform", "platform", "environmentBudgetUsdPerMonth", 10), {"quotas-exceed-pools"}),
+    # the router, its data stores and its audit trail, as their components register them
+    ("good router", "prod-eu", _with_trail(_registered(_ROUTER)), set()),
+    ("good stores", "prod-eu", _registered(_STORES), set()),
+    ("one replica", "prod-eu", _with_trail(_registered(_ROUTER, min_replicas=1)), {"router-not-redundant"}),
+    ("one zone for the router", "prod-eu", _with_trail(_registered(_ROUTER, zones=("eu-central-1a",))), {"router-not-redundant"}),
+    ("replicas side by side", "prod-eu", _with_trail(_registered(_ROUTER, spread_over_zones=False)), {"router-not-redundant"}),
+    ("one node for two zones", "prod-eu", _with_trail(_registered(_ROUTER, nodes=1)), {"router-not-redundant"}),
+    ("router drained at once", "prod-eu", _with_trail(_registered(_ROUTER, disruption_budget=False)), {"router-not-redundant"}),
+    ("router allows all", "prod-eu", _with_trail(_registered(_ROUTER, network_default_deny=False)), {"egress-beside-the-router"}),
+    ("router reaches more", "prod-eu", _with_trail(_registered(_ROUTER, egress_to=("chat-floor", "internet"))), {"egress-beside-the-router"}),
+    ("router in plain text", "prod-eu", _with_trail(_registered(_ROUTER, load_balancer_tls=False)), {"connection-in-plain-text"}),
+    ("plain text outside production", "prod-eu", _with_trail(_registered(_ROUTER, load_balancer_tls=False, stage="staging")), set()),
+    ("journal dies with its pod", "prod-eu", _with_trail(_registered(_ROUTER, journal_durable=False)), {"audit-trail-incomplete"}),
+    ("journal in plain text", "prod-eu", _with_trail(_registered(_ROUTER, journal_encrypted=False)), {"audit-trail-incomplete"}),
+    ("router without a trail", "prod-eu", _chain(_without("AuditTrail"), _registered(_ROUTER)), {"audit-trail-incomplete"}),
+    ("trail unlocked", "prod-eu", _registered(_TRAIL, object_lock_mode=""), {"audit-trail-incomplete"}),
+    ("trail without versions", "prod-eu", _registered(_TRAIL, versioned=False), {"audit-trail-incomplete"}),
+    ("trail not encrypted", "prod-eu", _registered(_TRAIL, encrypted=False), {"audit-trail-incomplete"}),
+    ("trail's key stays", "prod-eu", _registered(_TRAIL, key_rotation=False), {"audit-trail-incomplete"}),
+    ("public trail", "prod-eu", _registered(_TRAIL, public_access_blocked=False), {"audit-trail-incomplete"}),
+    ("trail over HTTP", "prod-eu", _registered(_TRAIL, tls_required=False), {"audit-trail-incomplete"}),
+    ("rare checkpoints", "prod-eu", _registered(_TRAIL, checkpoint_interval_s=86400), {"audit-trail-incomplete"}),
+    ("no checkpoints", "prod-eu", _registered(_TRAIL, checkpoint_interval_s=0), {"audit-trail-incomplete"}),
+    ("short trail", "prod-eu", _registered(_TRAIL, retention_days=90), {"retention-too-short"}),
+    ("public stores", "prod-eu", _registered(_STORES, publicly_accessible=True), {"data-store-exposed"}),
+    ("stores in public subnets", "prod-eu", _registered(_STORES, subnets_private=False), {"data-store-exposed"}),
+    ("stores admit others", "prod-eu", _registered(_STORES, admits=("router", "search-assistant")), {"data-store-exposed"}),
+    ("cache in plain text", "prod-eu", _registered(_STORES, cache_encrypted_in_transit=False), {"connection-in-plain-text"}),
+    ("cache asks nobody", "prod-eu", _registered(_STORES, cache_authenticated=False), {"connection-in-plain-text"}),
+    ("database in plain text", "prod-eu", _registered(_STORES, database_tls_required=False), {"connection-in-plain-text"}),
+    ("password by hand", "prod-eu", _registered(_STORES, database_password_managed=False), {"connection-in-plain-text"}),
+    ("credentials elsewhere", "prod-eu", _registered(_STORES, credentials_in_secrets_manager=False), {"connection-in-plain-text"}),
+    ("one cache node", "prod-eu", _registered(_STORES, cache_nodes=1), {"data-store-can-be-lost"}),
+    ("cache in one zone", "prod-eu", _registered(_STORES, cache_multi_zone=False), {"data-store-can-be-lost"}),
+    ("database in one zone", "prod-eu", _registered(_STORES, database_multi_zone=False), {"data-store-can-be-lost"}),
+    ("database can be deleted", "prod-eu", _registered(_STORES, database_deletion_protection=False), {"data-store-can-be-lost"}),
+    ("backups for a day", "prod-eu", _registered(_STORES, database_backup_retention_days=1), {"data-store-can-be-lost"}),
+    ("small stores outside production", "prod-eu", _registered(_STORES, stage="sandbox", database_multi_zone=False, cache_nodes=1), set()),
+    ("lone database by hand", "prod-eu", _added("aws:rds/instance:Instance", {**_RDS, "multiAz": False}), {"data-store-can-be-lost"}),
+    ("deletable database by hand", "prod-eu", _added("aws:rds/instance:Instance", {**_RDS, "deletionProtection": None}), {"data-store-can-be-lost"}),
+    ("no backups by hand", "prod-eu", _added("aws:rds/instance:Instance", {**_RDS, "backupRetentionPeriod": 0}), {"data-store-can-be-lost"}),
+    ("lone cache by hand", "prod-eu", _added("aws:elasticache/replicationGroup:ReplicationGroup", {**_REDIS, "multiAzEnabled": False}), {"data-store-can-be-lost"}),
+    ("no failover by hand", "prod-eu", _added("aws:elasticache/replicationGroup:ReplicationGroup", {**_REDIS, "automaticFailoverEnabled": None}), {"data-store-can-be-lost"}),
+    ("deletable cluster by hand", "prod-eu", _added("aws:rds/cluster:Cluster", {"storageEncrypted": True, "backupRetentionPeriod": 7}), {"data-store-can-be-lost"}),
+    ("good stores by hand", "prod-eu", _chain(_added("aws:rds/instance:Instance", _RDS), _added("aws:elasticache/replicationGroup:ReplicationGroup", _REDIS)), set()),
+    ("the router's own nodes", "prod-eu", _added("aws:eks/nodeGroup:NodeGroup", {"instanceTypes": ["m7i.xlarge"], "subnetIds": ["network-router-a-id"], "taints": [{"key": "headrace.dev/tier", "value": "router", "effect": "NO_SCHEDULE"}]}), set()),
     # what components made, changed or taken away
     ("no flow log", "sandbox", _dropped("aws:ec2/flowLog:FlowLog", "network"), {"vpc-without-flow-logs"}),
     ("rejected traffic only", "sandbox", _property("aws:ec2/flowLog:FlowLog", "network", "trafficType", "REJECT"), {"vpc-without-flow-logs"}),

@@ -88,13 +88,22 @@ def test_a_router_brings_its_machines_and_its_data_stores_into_the_cost() -> Non
     from headrace.rules import money
 
     settings = stack_settings("prod-us")
-    settings["router"] = {**settings.get("router", {}), "image": f"ghcr.io/acme/router@sha256:{'a' * 64}"}
+    settings["router"] = {
+        "image": f"ghcr.io/acme/router@sha256:{'a' * 64}",
+        "minReplicas": 2,
+        "instanceType": "m7i.xlarge",
+        "journalGib": 20,
+    }
+    settings["dataStores"] = {
+        "cache": {"nodeType": "cache.t4g.small", "nodes": 2},
+        "database": {"instanceClass": "db.t4g.medium", "storageGib": 50, "multiZone": True},
+    }
     view = View(graph=Graph([]), today=TODAY, settings=load_settings(settings))
     lines = {line.name: line for line in money.monthly(view)}
     assert view.settings is not None
-    nodes = max(view.settings.router.min_replicas, len(view.settings.network.zones))
+    nodes = max(2, len(view.settings.network.zones))
     # m7i.xlarge 0.2016 USD an hour; 20 GiB of journal at 0.08 a replica
-    expected = nodes * 0.2016 * 730 + view.settings.router.min_replicas * 20 * 0.08
+    expected = nodes * 0.2016 * 730 + 2 * 20 * 0.08
     assert lines["router"].low == pytest.approx(expected)
     # two cache.t4g.small, and db.t4g.medium with 50 GiB in two zones
     assert lines["data stores"].low == pytest.approx((2 * 0.0256 + 2 * 0.065) * 730 + 2 * 50 * 0.115)
