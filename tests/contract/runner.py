@@ -72,7 +72,11 @@ class Seen:
 
     @property
     def usage_event(self) -> bool:
-        return any(event.get("usage") and not event.get("choices") for event in self.events)
+        # OpenAI and vLLM leave its choices empty; LiteLLM puts an empty one there.
+        return any(
+            (event.get("usage") or {}).get("total_tokens") and not any(map(self._text, event.get("choices", ())))
+            for event in self.events
+        )
 
 
 def fits(found: Any, wanted: Any) -> bool:
