@@ -1,9 +1,7 @@
-"""`python -m benchmarks.router.decisions`: decisions, and whole turns of decide and observe, per second of one core."""
+"""Decisions, and whole turns of decide and observe, per second of one core. CPU time, not wall time."""
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 
 from headrace.router.decide import decide
@@ -15,20 +13,20 @@ from tests.unit.router.worlds import config, overflow, pool, request, state
 ROUNDS = 20_000
 
 
-def main() -> None:
-    """Prints JSON. CPU time, not wall time: the machine may be busy."""
+def measure(rounds: int = ROUNDS) -> dict[str, float]:
+    """Both figures, and their microseconds."""
     policy = config(pools={"floor": pool(instances=8), "burst": overflow(), "second": overflow(workload="chat")})
     current, asked = state(policy), request()
     started = time.process_time()
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         decide(asked, current, policy)
     decided = time.process_time() - started
     started = time.process_time()
-    for turn in range(ROUNDS):
+    for turn in range(rounds):
         current = advance(current, turn * 0.001)
         route = decide(asked, current, policy)
         if not isinstance(route, Route):
-            sys.exit(f"turn {turn}: {route}")
+            raise TypeError(f"turn {turn}: {route}")
         cost_share(current, route.pool, current.now, policy)
         current = observe(current, Admitted(now=current.now, route=route, scopes=asked.scopes), policy)
         current = observe(
@@ -47,17 +45,9 @@ def main() -> None:
         if turn % 4000 == 3999:  # the project's requests per minute are not what is measured
             current = state(policy, now=current.now)
     turned = time.process_time() - started
-    print(
-        json.dumps(
-            {
-                "decisionsPerSecond": round(ROUNDS / decided),
-                "microsecondsPerDecision": round(decided / ROUNDS * 1e6, 1),
-                "turnsPerSecond": round(ROUNDS / turned),
-                "microsecondsPerTurn": round(turned / ROUNDS * 1e6, 1),
-            }
-        )
-    )
-
-
-if __name__ == "__main__":
-    main()
+    return {
+        "decisionsPerSecond": round(rounds / decided),
+        "microsecondsPerDecision": round(decided / rounds * 1e6, 1),
+        "turnsPerSecond": round(rounds / turned),
+        "microsecondsPerTurn": round(turned / rounds * 1e6, 1),
+    }

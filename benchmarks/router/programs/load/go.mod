@@ -1,0 +1,3 @@
+module headrace.dev/benchmarks/load
+
+go 1.22
