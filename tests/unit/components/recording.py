@@ -78,6 +78,12 @@ _COMPUTED: Mapping[str, dict[str, Any]] = {
     "aws:ec2/launchTemplate:LaunchTemplate": {"latestVersion": 1},
     "aws:kms/key:Key": {"keyId": "11111111-2222-3333-4444-555555555555"},
     "aws:ec2/eip:Eip": {"allocationId": "eipalloc-1"},
+    "aws:elasticache/replicationGroup:ReplicationGroup": {"primaryEndpointAddress": "master.cache.internal"},
+    "aws:rds/instance:Instance": {
+        "address": "records.db.internal",
+        "masterUserSecrets": [{"secretArn": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:rds!db-1-AbCdEf"}],
+    },
+    "kubernetes:core/v1:Service": {"status": {"loadBalancer": {"ingress": [{"hostname": "nlb.elb.amazonaws.com"}]}}},
     "headrace:runpod:Endpoint": {"openaiBaseUrl": "https://api.runpod.ai/v2/endpoint-1/openai/v1"},
     "headrace:modal:App": {"openaiBaseUrl": "https://acme--chat.modal.run/v1"},
 }

@@ -1,0 +1,328 @@
+"""The router, its data stores and its audit trail, as the engine would see them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import date
+from typing import Any
+
+import pytest
+
+from headrace.catalog.price import price_book
+from headrace.errors import Refused
+from headrace.router.config import from_json
+from headrace.router.keys import load_keys
+from headrace.rules.facts import AuditTrailFacts, DataStoresFacts, RouterFacts, facts_from_props
+from headrace.rules.pods import ROUTER_TIER
+from headrace.settings.load import load, validate
+from headrace_components import HybridPlatform, router_manifests, router_plan
+from headrace_sandbox.router_keys import KEYS
+from tests.unit.components.recording import Engine, record, stack_settings
+
+SECRET_KEY = "4dabf18193072939515e22adb298388d"
+
+
+def secret(value: Any) -> Any:
+    """What the wire's secret marker holds."""
+    if isinstance(value, dict) and SECRET_KEY in value:
+        return value["value"]
+    return value
+
+
+def test_the_configuration_is_rendered_from_what_was_deployed(sandbox_stack: Engine) -> None:
+    data = sandbox_stack.one("kubernetes:core/v1:ConfigMap", "router").inputs["data"]
+    config = from_json(data[router_manifests.CONFIG_KEY])
+    settings = load(stack_settings("sandbox"))
+    assert set(config.pools) == {*settings.dedicated_pools, *settings.serverless_pools}
+    assert config.pools["chat-floor"].url == "http://model-server.pool-chat-floor.svc.cluster.local:8000/v1"
+    assert config.pools["chat-overflow"].url == "https://api.runpod.ai/v2/endpoint-1/openai/v1", "what RunPod answered"
+    assert config.pools["digest-overflow"].credential_headers == {
+        "Modal-Key": "UPSTREAM_DIGEST_OVERFLOW_MODAL_KEY",
+        "Modal-Secret": "UPSTREAM_DIGEST_OVERFLOW_MODAL_SECRET",
+    }
+    assert config.pools["chat-floor"].slots == settings.dedicated_pools["chat-floor"].slots_per_replica * 4
+
+
+def test_its_secrets_are_secret_and_reach_the_process_as_environment(sandbox_stack: Engine) -> None:
+    given = sandbox_stack.one("kubernetes:core/v1:Secret", "router-environment").inputs["stringData"]
+    assert SECRET_KEY in given or all(SECRET_KEY in value for value in given.values()), "never in plain text in state"
+    values = secret(given)
+    assert {
+        "HEADRACE_HASH_SECRET",
+        "HEADRACE_REDIS_URL",
+        "HEADRACE_POSTGRES_DSN",
+        "UPSTREAM_CHAT_OVERFLOW_AUTHORIZATION",
+        "UPSTREAM_DIGEST_OVERFLOW_MODAL_KEY",
+        "UPSTREAM_DIGEST_OVERFLOW_MODAL_SECRET",
+    } <= set(values)
+    container = replicas(sandbox_stack)["spec"]["template"]["spec"]["containers"][0]
+    assert container["envFrom"] == [{"secretRef": {"name": router_manifests.ENVIRONMENT_SECRET}}]
+    text = json.dumps(container)
+    assert "rediss://" not in text, "a pod's specification is readable by many"
+    assert "postgresql://" not in text
+
+
+def test_its_data_stores_are_reached_with_their_own_credentials_over_tls(sandbox_stack: Engine) -> None:
+    values = secret(sandbox_stack.one("kubernetes:core/v1:Secret", "router-environment").inputs["stringData"])
+    assert values["HEADRACE_REDIS_URL"].startswith("rediss://:")
+    assert values["HEADRACE_REDIS_URL"].endswith("@master.cache.internal:6379/0")
+    dsn = values["HEADRACE_POSTGRES_DSN"]
+    assert dsn.startswith("postgresql://headrace_router:")
+    assert "@records.db.internal:5432/headrace?sslmode=verify-full" in dsn
+    migration = secret(sandbox_stack.one("kubernetes:core/v1:Secret", "router-migration").inputs["stringData"])
+    assert migration["HEADRACE_MIGRATE_DSN"] == dsn.replace(
+        f"headrace_router:{migration['HEADRACE_ROLE_PASSWORD']}@", ""
+    )
+    assert migration["HEADRACE_ROLE_PASSWORD"] in dsn, "the migration gives the role the password that the router uses"
+
+
+def replicas(engine: Engine) -> dict[str, Any]:
+    found: dict[str, Any] = engine.one("kubernetes:apps/v1:StatefulSet", "router").inputs
+    return found
+
+
+def test_every_replica_keeps_its_journal_and_its_name(sandbox_stack: Engine) -> None:
+    spec = replicas(sandbox_stack)["spec"]
+    claim = spec["volumeClaimTemplates"][0]
+    storage = sandbox_stack.one("kubernetes:storage.k8s.io/v1:StorageClass", "router").inputs
+    assert claim["spec"]["storageClassName"] == storage["metadata"]["name"]
+    assert storage["parameters"]["encrypted"] == "true"
+    assert storage["parameters"]["kmsKeyId"].startswith("arn:aws:kms:"), "under our key"
+    assert storage["volumeBindingMode"] == "WaitForFirstConsumer", "a volume is made in its replica's zone"
+    mounts = {one["name"]: one["mountPath"] for one in spec["template"]["spec"]["containers"][0]["volumeMounts"]}
+    arguments = spec["template"]["spec"]["containers"][0]["args"]
+    assert f"--spool={mounts['journal']}/journal" in arguments
+    assert "--replica=$(POD_NAME)" in arguments
+    assert spec["persistentVolumeClaimRetentionPolicy"] == {"whenDeleted": "Retain", "whenScaled": "Retain"}
+
+
+@pytest.mark.parametrize(("stack", "policy"), [("sandbox", "Delete"), ("prod-us", "Retain")])
+def test_journals_outlive_the_stack_where_money_is_at_stake(stack: str, policy: str, request: Any) -> None:
+    engine = request.getfixturevalue({"sandbox": "sandbox_stack", "prod-us": "production_stack"}[stack])
+    assert engine.one("kubernetes:storage.k8s.io/v1:StorageClass").inputs["reclaimPolicy"] == policy
+
+
+def test_pods_are_restricted_spread_and_drained(production_stack: Engine) -> None:
+    spec = replicas(production_stack)["spec"]
+    pod = spec["template"]["spec"]
+    container = pod["containers"][0]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    zone = next(one for one in pod["topologySpreadConstraints"] if one["topologyKey"] == "topology.kubernetes.io/zone")
+    assert zone["whenUnsatisfiable"] == "DoNotSchedule"
+    settings = load(stack_settings("prod-us")).router
+    pause = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert pod["terminationGracePeriodSeconds"] > pause + settings.drain_timeout_s, "streams get their whole drain time"
+    probes = {name: container[name]["httpGet"]["path"] for name in ("livenessProbe", "readinessProbe")}
+    assert probes == {"livenessProbe": "/livez", "readinessProbe": "/readyz"}
+    budget = production_stack.one("kubernetes:policy/v1:PodDisruptionBudget", "router").inputs["spec"]
+    assert budget["maxUnavailable"] == 1
+    scaler = production_stack.one("kubernetes:autoscaling/v2:HorizontalPodAutoscaler", "router").inputs["spec"]
+    assert (scaler["minReplicas"], scaler["maxReplicas"]) == (3, 16)
+    assert scaler["scaleTargetRef"]["kind"] == "StatefulSet"
+    assert scaler["metrics"][0]["pods"]["metric"]["name"] == "headrace_in_flight"
+
+
+def test_its_machines_take_nobody_else_and_hold_all_replicas(production_stack: Engine) -> None:
+    group = production_stack.one("aws:eks/nodeGroup:NodeGroup", "router").inputs
+    (taint,) = group["taints"]
+    assert (taint["key"], taint["value"]) == ROUTER_TIER, "the rule on egress knows the router's machines by it"
+    assert taint["effect"] == "NO_SCHEDULE"
+    settings = load(stack_settings("prod-us")).router
+    room = group["scalingConfig"]["minSize"] * (router_plan.vcpus(settings.instance_type) - router_plan.SYSTEM_CPUS)
+    assert room >= settings.max_replicas
+    assert group["scalingConfig"]["minSize"] >= 3, "one in each zone"
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "cpus"),
+    [("m7i.large", 2), ("m7i.xlarge", 4), ("m7i.2xlarge", 8), ("c7g.16xlarge", 64), ("m7i-flex.8xlarge", 32)],
+)
+def test_vcpus_follow_from_the_size(instance_type: str, cpus: int) -> None:
+    assert router_plan.vcpus(instance_type) == cpus
+
+
+def test_its_network_policies_let_it_reach_its_pools_and_its_stores_and_public_https_only(
+    sandbox_stack: Engine,
+) -> None:
+    policies = {
+        one.inputs["metadata"]["name"]: one.inputs["spec"]
+        for one in sandbox_stack.of("kubernetes:networking.k8s.io/v1:NetworkPolicy")
+        if one.inputs["metadata"]["namespace"] == "router"
+    }
+    assert policies["default-deny"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    peers = [peer for rule in policies["allow-pools"]["egress"] for peer in rule["to"]]
+    spaces = {peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] for peer in peers}
+    assert spaces == {"pool-chat-floor", "pool-digest-floor"}
+    stores = policies["allow-data-stores"]["egress"][0]
+    assert {port["port"] for port in stores["ports"]} == {6379, 5432}
+    assert {peer["ipBlock"]["cidr"] for peer in stores["to"]} == {"10.10.240.0/24", "10.10.241.0/24"}, "intra subnets"
+    https = policies["allow-https"]["egress"][0]
+    assert {port["port"] for port in https["ports"]} == {443}
+    anywhere = next(peer["ipBlock"] for peer in https["to"] if peer["ipBlock"]["cidr"] == "0.0.0.0/0")
+    assert {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"} <= set(anywhere["except"])
+
+
+def test_the_load_balancer_is_internal_and_ends_tls_where_there_is_a_certificate(
+    sandbox_stack: Engine, production_stack: Engine
+) -> None:
+    for engine, port in ((sandbox_stack, 80), (production_stack, 443)):
+        service = engine.one("kubernetes:core/v1:Service", "router-balancer").inputs
+        said = service["metadata"]["annotations"]
+        prefix = "service.beta.kubernetes.io/aws-load-balancer"
+        assert said[f"{prefix}-internal"] == "true"
+        assert said[f"{prefix}-scheme"] == "internal"
+        assert "-router-" in said[f"{prefix}-subnets"]
+        assert [one["port"] for one in service["spec"]["ports"]] == [port]
+        assert (f"{prefix}-ssl-cert" in said) == (port == 443)
+
+
+def checksum_of(**changes: Any) -> str:
+    settings = stack_settings("dev")
+    settings["router"] = {**settings["router"], **changes}
+    engine = record(lambda: HybridPlatform("platform", {"settings": settings}) and None)
+    template = replicas(engine)["spec"]["template"]
+    return str(template["metadata"]["annotations"][router_manifests.CHECKSUM])
+
+
+def test_another_configuration_renews_the_replicas_and_another_key_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("secrets.token_urlsafe", lambda size: "r" * size)  # what ignore_changes does for real
+    before = checksum_of()
+    assert checksum_of() == before, "the same settings are the same replicas"
+    assert checksum_of(spill={"startAtPercent": 70}) != before
+    assert checksum_of(apiKeys={}) == before, "keys are reloaded by the running process"
+
+
+def test_the_sandboxs_keys_are_those_of_its_stack_file(sandbox_stack: Engine) -> None:
+    text = sandbox_stack.one("kubernetes:core/v1:Secret", "router-keys").inputs["stringData"]
+    config = from_json(sandbox_stack.one("kubernetes:core/v1:ConfigMap", "router").inputs["data"]["router.json"])
+    callers = load_keys(secret(text)[router_manifests.KEYS_KEY], config)
+    assert {caller.key_id: digest for digest, caller in callers.items()} == {
+        name: hashlib.sha256(key.encode()).hexdigest() for name, key in KEYS.items()
+    }
+
+
+def test_prices_are_those_of_a_day_that_stands_still() -> None:
+    book = price_book()
+    assert router_plan.newest_day(book) <= date(2026, 12, 31)
+    assert router_plan.newest_day(book) == max(row.valid_from for row in book.rows), "not of today: that moves nightly"
+
+
+def test_without_an_image_there_is_no_router_and_no_store() -> None:
+    settings = stack_settings("dev")
+    settings["router"] = {key: value for key, value in settings["router"].items() if key != "image"}
+    engine = record(lambda: HybridPlatform("platform", {"settings": settings}) and None)
+    kinds = {one.type for one in engine.resources}
+    assert not kinds & {"headrace:index:Router", "headrace:index:DataStores", "aws:rds/instance:Instance"}
+
+
+@pytest.mark.parametrize("kept", ["dedicatedPools", "serverlessPools"])
+def test_a_platform_of_one_half_has_a_router_of_one_half(kept: str) -> None:
+    settings = stack_settings("sandbox")
+    settings["dedicatedPools" if kept == "serverlessPools" else "serverlessPools"] = {}
+    for tenant in settings["tenants"].values():
+        for project in tenant["projects"].values():
+            project["quota"] = {**project["quota"], "gpus": 0}
+    engine = record(lambda: HybridPlatform("platform", {"settings": settings}) and None)
+    config = from_json(engine.one("kubernetes:core/v1:ConfigMap", "router").inputs["data"]["router.json"])
+    assert set(config.pools) == set(settings[kept])
+    facts = facts_from_props(engine.one("headrace:index:Router").inputs["facts"])
+    assert isinstance(facts, RouterFacts)
+    assert facts.egress_to_internet is (kept == "serverlessPools")
+
+
+# --- data stores and audit trail
+
+
+def test_the_data_stores_are_encrypted_over_zones_and_closed(production_stack: Engine) -> None:
+    cache = production_stack.one("aws:elasticache/replicationGroup:ReplicationGroup").inputs
+    assert cache["transitEncryptionEnabled"] is True
+    assert cache["atRestEncryptionEnabled"] is True
+    assert (cache["automaticFailoverEnabled"], cache["multiAzEnabled"], cache["numCacheClusters"]) == (True, True, 3)
+    assert SECRET_KEY in cache["authToken"], "a secret in the state"
+    database = production_stack.one("aws:rds/instance:Instance").inputs
+    assert database["storageEncrypted"] is True
+    assert database["multiAz"] is True
+    assert database["publiclyAccessible"] is False
+    assert database["manageMasterUserPassword"] is True
+    assert "password" not in database, "RDS makes the master's password and keeps it"
+    assert database["deletionProtection"] is True
+    assert (database["skipFinalSnapshot"], database["backupRetentionPeriod"]) == (False, 35)
+    for kind in ("aws:elasticache/subnetGroup:SubnetGroup", "aws:rds/subnetGroup:SubnetGroup"):
+        subnets = production_stack.one(kind).inputs["subnetIds"]
+        assert all("-intra-" in subnet for subnet in subnets), "no subnet of theirs has a way out"
+        assert len(subnets) == 3
+
+
+def test_the_data_stores_admit_the_routers_machines_alone(sandbox_stack: Engine) -> None:
+    rules = [
+        one.inputs
+        for one in sandbox_stack.of("aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule")
+        if one.name.startswith("data-stores-")
+    ]
+    assert {rule["fromPort"] for rule in rules} == {6379, 5432}
+    assert {rule["referencedSecurityGroupId"] for rule in rules} == {"data-stores-clients-id"}
+    template = sandbox_stack.one("aws:ec2/launchTemplate:LaunchTemplate", "router").inputs
+    assert "data-stores-clients-id" in template["vpcSecurityGroupIds"]
+    holders = [
+        one.name
+        for one in sandbox_stack.of("aws:ec2/launchTemplate:LaunchTemplate")
+        if "data-stores-clients-id" in one.inputs.get("vpcSecurityGroupIds", [])
+    ]
+    assert holders == ["router"]
+
+
+def test_only_the_migration_may_read_the_masters_login(sandbox_stack: Engine) -> None:
+    policies = {one.name: one.inputs["policy"] for one in sandbox_stack.of("aws:iam/rolePolicy:RolePolicy")}
+    readers = [name for name, text in policies.items() if "secretsmanager:GetSecretValue" in text]
+    assert readers == ["router-migration"]
+    statement = json.loads(policies["router-migration"])["Statement"][0]
+    assert statement["Resource"].startswith("arn:aws:secretsmanager:")
+    writer = json.loads(policies["router"])["Statement"]
+    actions = {
+        action for one in writer for action in (one["Action"] if isinstance(one["Action"], list) else [one["Action"]])
+    }
+    assert not actions & {"s3:DeleteObject", "s3:BypassGovernanceRetention", "s3:PutObjectLegalHold"}
+
+
+def test_the_audit_trail_is_locked_for_as_long_as_the_settings_say(production_stack: Engine) -> None:
+    lock = production_stack.one("aws:s3/bucketObjectLockConfiguration:BucketObjectLockConfiguration", "audit").inputs
+    assert lock["rule"]["defaultRetention"] == {"mode": "COMPLIANCE", "days": 1095}
+    assert production_stack.one("aws:kms/key:Key", "audit-key").inputs["enableKeyRotation"] is True
+    facts = facts_from_props(production_stack.one("headrace:index:AuditTrail").inputs["facts"])
+    assert isinstance(facts, AuditTrailFacts)
+    assert (facts.object_lock_mode, facts.retention_days) == ("compliance", 1095)
+    stores = facts_from_props(production_stack.one("headrace:index:DataStores").inputs["facts"])
+    assert isinstance(stores, DataStoresFacts)
+    assert stores.database_multi_zone
+
+
+# --- settings
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"apiKeys": {"k": {"sha256": "0" * 64, "tenant": "nobody", "project": "x"}}}, "tenant"),
+        ({"apiKeys": {"k": {"sha256": "0" * 64, "tenant": "search", "project": "nothing"}}}, "project"),
+        ({"apiKeys": {"k": {"sha256": "abc", "tenant": "search", "project": "assistant"}}}, "sha256"),
+        ({"minReplicas": 4, "maxReplicas": 3}, "maxReplicas"),
+        ({"instanceType": "m7i.huge"}, "instanceType"),
+        ({"image": "ghcr.io/acme/headrace-router:latest"}, "image"),
+    ],
+)
+def test_bad_router_settings_are_refused_with_a_sentence(change: dict[str, Any], sentence: str) -> None:
+    settings = stack_settings("sandbox")
+    settings["router"] = {**settings["router"], **change}
+    verdict = validate(settings)
+    assert any(sentence in problem.path for problem in verdict.problems), verdict.problems
+
+
+def test_the_same_key_twice_is_refused() -> None:
+    settings = stack_settings("sandbox")
+    one = {"sha256": "1" * 64, "tenant": "search", "project": "assistant"}
+    settings["router"] = {**settings["router"], "apiKeys": {"a": one, "b": one}}
+    with pytest.raises(Refused, match=r"router\.apiKeys\.b\.sha256"):
+        load(settings)
