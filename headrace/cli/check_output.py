@@ -1,10 +1,14 @@
-"""A check's result for people and for machines: text, SARIF, JUnit, Markdown. Pure."""
+"""A check's result for people and for machines: text, SARIF, JUnit, Markdown.
+
+Only SARIF reads a file: the stack file, for the lines that its findings point at.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
+from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree
 
@@ -82,7 +86,8 @@ def markdown(results: Iterable[Checked]) -> str:
 
 
 def sarif(results: Iterable[Checked], version: str) -> str:
-    """SARIF 2.1.0: one run, waived findings as suppressed results. A settings finding points at its stack file."""
+    """SARIF 2.1.0: one run, waived findings as suppressed results. A finding points at its stack file, one on settings
+    at the line of the setting."""
     rules = [
         {
             "id": rule.id,
@@ -94,8 +99,9 @@ def sarif(results: Iterable[Checked], version: str) -> str:
         for rule in RULES
     ]
     found = [
-        _sarif_result(result.subject, one, suppressed=kind == "waived")
+        _sarif_result(uri, lines, one, suppressed=kind == "waived")
         for result in results
+        for uri, lines in [(_uri(result), _lines(result.source))]
         for kind in ("open", "advice", "waived")
         for one in getattr(result, kind)
     ]
@@ -109,10 +115,57 @@ def _score(severity: str) -> str:
     return {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "2.0"}[severity]
 
 
-def _sarif_result(subject: str, one: Mapping[str, Any], *, suppressed: bool) -> dict[str, Any]:
-    uri = f"stacks/Pulumi.{subject}.yaml" if "/" not in subject else subject
+def _uri(result: Checked) -> str:
+    """The source as a code host knows it: by its path below the current folder, where it is below it."""
+    path = Path(result.source or f"stacks/Pulumi.{result.subject}.yaml")
+    if not path.is_absolute():
+        return path.as_posix()
+    here = Path.cwd()
+    return path.relative_to(here).as_posix() if path.is_relative_to(here) else path.as_uri()
+
+
+def _lines(source: str) -> Mapping[str, int]:
+    """Line of every key of a stack file's configuration by its dotted path without our namespace."""
+    import yaml
+
+    path = Path(source)
+    try:
+        document = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader) if source else None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return {}
+    config = next((value for key, value in _pairs(document) if key.value == "config"), None)
+    return dict(_below(config, ""))
+
+
+def _pairs(node: Any) -> Iterator[tuple[Any, Any]]:
+    import yaml
+
+    if isinstance(node, yaml.MappingNode):
+        yield from node.value
+
+
+def _below(node: Any, path: str) -> Iterator[tuple[str, int]]:
+    for key, value in _pairs(node):
+        name = str(key.value)
+        here = f"{path}.{name}" if path else name.removeprefix("inference:")
+        yield here, key.start_mark.line + 1
+        yield from _below(value, here)
+
+
+def _line_of(resource: str, lines: Mapping[str, int]) -> int:
+    """The line of a setting, else of the nearest one above it, else the first."""
+    path = resource.removeprefix("settings:") if resource.startswith("settings:") else ""
+    while path and path not in lines:
+        path = path.rpartition(".")[0]
+    return lines.get(path, 1)
+
+
+def _sarif_result(uri: str, lines: Mapping[str, int], one: Mapping[str, Any], *, suppressed: bool) -> dict[str, Any]:
     location: dict[str, Any] = {
-        "physicalLocation": {"artifactLocation": {"uri": uri}, "region": {"startLine": 1}},
+        "physicalLocation": {
+            "artifactLocation": {"uri": uri},
+            "region": {"startLine": _line_of(str(one["resource"]), lines)},
+        },
         "logicalLocations": [{"fullyQualifiedName": one["resource"], "kind": "resource"}],
     }
     result: dict[str, Any] = {

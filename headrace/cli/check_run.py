@@ -40,18 +40,20 @@ _COST: Final = re.compile(r"monthly cost [^\n]*")
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What is checked: a stack of a project."""
+    """What is checked: a stack of a project. `source` is the file that whoever reads a finding would open."""
 
     name: str
     stack: Stack
+    source: Path
 
 
 @dataclass
 class Checked:
     """What was found on one subject. `open` blocks, `advice` doesn't, `waived` was excused; each is the pack's record.
-    `failure` is what the engine said where it could not even finish."""
+    `failure` is what the engine said where it could not even finish. `source` is the file that findings point at."""
 
     subject: str
+    source: str = ""
     seconds: float = 0.0
     open: list[dict[str, Any]] = field(default_factory=list)
     advice: list[dict[str, Any]] = field(default_factory=list)
@@ -100,7 +102,8 @@ def of_stack(bench: Bench, name: str) -> Subject:
     if name not in known_stacks(bench.root):
         known = ", ".join(known_stacks(bench.root))
         raise refuse("STACK", name, "there is no such stack", next_step=f"name one of {known}")
-    return Subject(name=name, stack=_stack(bench, bench.root, name))
+    stack = _stack(bench, bench.root, name)
+    return Subject(name=name, stack=stack, source=stack_config.source(bench.root, name))
 
 
 def of_settings(bench: Bench, file: Path) -> Subject:
@@ -111,7 +114,7 @@ def of_settings(bench: Bench, file: Path) -> Subject:
         shutil.copy(bench.root / "stacks" / name, project / name)
     shutil.copy(file, project / f"Pulumi.{environment_name}.yaml")
     (project / "Pulumi.yaml").write_text(_project(bench.root), encoding="utf-8")
-    return Subject(name=str(file), stack=_stack(bench, project, environment_name))
+    return Subject(name=str(file), stack=_stack(bench, project, environment_name), source=file)
 
 
 def of_program(bench: Bench, folder: Path, stack_name: str | None) -> Subject:
@@ -124,7 +127,9 @@ def of_program(bench: Bench, folder: Path, stack_name: str | None) -> Subject:
     name = stack_name or (found[0] if found else "check")
     project = _fresh(bench, f"program-{folder.resolve().name}")
     shutil.copytree(folder, project, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".git", ".venv", "node_modules"))
-    return Subject(name=str(folder), stack=_stack(bench, project, name))
+    own = folder / f"Pulumi.{name}.yaml"
+    source = own if own.is_file() else folder / "Pulumi.yaml"
+    return Subject(name=str(folder), stack=_stack(bench, project, name), source=source)
 
 
 def _fresh(bench: Bench, name: str) -> Path:
@@ -175,7 +180,7 @@ def check(bench: Bench, subject: Subject, policy_config: Path | None) -> Checked
     code, progress = deploy_events.run(
         stack.argv("preview", *arguments), cwd=stack.project, environment=stack.environment(), output=log, report=_quiet
     )
-    result = _read(subject.name, report)
+    result = _read(subject, report)
     result.seconds = round(time.monotonic() - started, 1)
     text = log.read_text(encoding="utf-8", errors="replace")
     result.cost = next(iter(_COST.findall(text)), "")
@@ -214,7 +219,7 @@ def against_live(bench: Bench, subject: Subject) -> Checked:
         text=True,
         check=False,
     )
-    result = _read(subject.name, report)
+    result = _read(subject, report)
     result.seconds = round(time.monotonic() - started, 1)
     result.cost = next(iter(_COST.findall(done.stdout + done.stderr)), "")
     if done.returncode != 0 and not result.open:
@@ -251,8 +256,8 @@ def _report_file(bench: Bench, subject: Subject) -> Path:
     return report
 
 
-def _read(name: str, report: Path) -> Checked:
-    result = Checked(subject=name)
+def _read(subject: Subject, report: Path) -> Checked:
+    result = Checked(subject=subject.name, source=str(subject.source))
     lines = report.read_text(encoding="utf-8").splitlines() if report.is_file() else []
     for line in dict.fromkeys(lines):
         record = json.loads(line)

@@ -62,6 +62,23 @@ def test_sarif_names_every_rule_and_suppresses_what_was_waived() -> None:
     assert uri == "stacks/Pulumi.prod-eu.yaml"
 
 
+def test_sarif_points_at_the_line_of_the_setting_below_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "stacks" / "Pulumi.x.yaml"
+    file.parent.mkdir()
+    file.write_text(
+        "config:\n  inference:region: eu-central-1\n  inference:router:\n    minReplicas: 1\n", encoding="utf-8"
+    )
+    monkeypatch.chdir(tmp_path)
+    paths = ("settings:router.minReplicas", "settings:router.spill.maxWaitMs", "settings:budgets", URN)
+    result = Checked(subject="x", source=str(file), open=[_record(resource=path) for path in paths])
+    (run,) = json.loads(check_output.sarif([result], "1.0"))["runs"]
+    places = [one["locations"][0]["physicalLocation"] for one in run["results"]]
+    assert {place["artifactLocation"]["uri"] for place in places} == {"stacks/Pulumi.x.yaml"}
+    assert [place["region"]["startLine"] for place in places] == [4, 3, 1, 1]
+
+
 def test_junit_has_a_case_for_each_policy_that_fails_or_is_skipped() -> None:
     suites = ElementTree.fromstring(check_output.junit([RESULT]))  # noqa: S314 - our own text
     (suite,) = suites
