@@ -50,12 +50,14 @@ def alternatives_chart(answer: Answer) -> str:
     return _svg(figure)
 
 
-def year_chart(answer: Answer, today: float) -> str:
-    """Cumulative spending over twelve months, with the band of -30 % to +30 % demand."""
+def year_chart(answer: Answer, against: float) -> str:
+    """Cumulative spending over twelve months, with the band of -30 % to +30 % demand. `against` is what a month costs
+    today or, where no bill was given, serverless only."""
     plan = answer.plan
     months = np.arange(MONTHS + 1)
     figure, axes = _figure()
-    axes.plot(months, months * today / 1000, color=GREY, lw=1.6, ls="--", label="today")
+    label = "today" if answer.workload.current_usd_per_month is not None else "serverless only"
+    axes.plot(months, months * against / 1000, color=GREY, lw=1.6, ls="--", label=label)
     axes.plot(months, months * plan.usd_per_month / 1000, color=ORANGE, lw=2.2, label="plan")
     axes.plot(months, months * plan.bound_usd_per_month / 1000, color=RED, lw=1.2, ls=":", label="lower bound")
     by_demand = {item.demand: item.plan_usd for item in plan.sensitivity if item.dedicated_price == 1.0}
@@ -83,11 +85,11 @@ def levels_chart(answer: Answer) -> str:
     shares = plan.level_shares
     level = np.arange(1, len(shares) + 1)
     figure, axes = _figure(3.0)
-    axes.step(level, shares * 100, where="mid", color=BLUE, lw=1.6)
-    axes.fill_between(level, shares * 100, step="mid", color=BLUE, alpha=0.15, lw=0)
+    pays = shares > plan.tariff.break_even
+    axes.bar(level, shares * 100, width=0.9, color=[ORANGE if one else BLUE for one in pays])
     axes.axhline(plan.tariff.break_even * 100, color=RED, ls="--", lw=1.3)
     axes.text(max(len(shares), 1), plan.tariff.break_even * 100 + 2, "break-even", color=RED, ha="right", fontsize=9)
-    axes.set_xlabel("level (the k-th replica in use at once)")
+    axes.set_xlabel("level (the k-th replica in use at once; orange: cheaper dedicated)")
     axes.set_ylabel("billed share of time, %")
     axes.set_ylim(0, max(105.0, plan.tariff.break_even * 110))
     axes.set_xlim(0.5, max(len(shares), 1) + 0.5)

@@ -104,13 +104,13 @@ def context(answer: Answer) -> Context:
     )
 
 
-def _figures(answer: Answer, today: float) -> tuple[Figure, ...]:
+def _figures(answer: Answer, against: float) -> tuple[Figure, ...]:
     return (
         Figure(
             name="year",
             title="Spending over twelve months",
             caption="The band is the same plan if demand falls or rises by 30 %.",
-            svg=charts.year_chart(answer, today),
+            svg=charts.year_chart(answer, against),
         ),
         Figure(
             name="alternatives",
