@@ -29,10 +29,13 @@ from headrace.router.events import (
     Scraped,
     Tick,
 )
-from headrace.router.types import Account, Circuit, Phase, PoolView, State, Window
+from headrace.router.types import Account, Circuit, Phase, PoolView, Reason, State, Window
 
 # Weight of a new observation in the running means: about the last twenty requests count.
 _WEIGHT = 0.1
+# Shares of the expected cold start: a shorter wait was none, a longer one was one that nobody knew of.
+_STARTED_AFTER = 0.25
+_HIDDEN_AFTER = 0.5
 _LONGEST_OPEN_S = 60.0
 _LONGEST_PUSHBACK_S = 30.0
 _FIRST_PUSHBACK_S = 0.5
@@ -200,12 +203,15 @@ def _tick(state: State, event: Tick, now: float, policy: RouterConfig) -> None:
 
 def _first_byte(state: State, event: FirstByte, policy: RouterConfig) -> None:
     view = state.pools[event.pool]
+    started = max(0.0, event.seconds - view.first_token_s)
+    known = view.cold_start_s or started
+    # Instances are the provider's: one may have been warm that we took for cold, and the other way round. Neither may
+    # pass for an observation of the other kind, or a pool would look slow, get no work, and never be seen otherwise.
     if event.cold:
         view.starting = view.starting[1:]
-        started = max(0.0, event.seconds - view.first_token_s)
-        known = view.cold_start_s or started
-        view.cold_start_s = known + (started - known) * 3 * _WEIGHT
-    else:
+        if started >= _STARTED_AFTER * known:
+            view.cold_start_s = known + (started - known) * 3 * _WEIGHT
+    elif not view.cold_start_s or started < _HIDDEN_AFTER * view.cold_start_s:
         view.first_token_s += (event.seconds - view.first_token_s) * _WEIGHT
     _phase(event.pool, view, state, policy)
 
@@ -213,7 +219,14 @@ def _first_byte(state: State, event: FirstByte, policy: RouterConfig) -> None:
 def _finished(state: State, event: Finished, now: float, policy: RouterConfig) -> None:
     name = event.route.pool
     view = state.pools[name]
+    idle = view.idle
     _move(view, policy.pools.get(name), now, -1)
+    if (
+        event.route.reason is Reason.START_AHEAD
+        and event.outcome is Outcome.OK
+        and now - event.admitted_at < _STARTED_AFTER * view.cold_start_s
+    ):
+        view.idle = view.idle[: len(idle)]  # a free slot answered it: no instance was started that could be idle now
     if event.route.cold and not event.route.joins and event.outcome in (Outcome.FAILED, Outcome.PUSHED_BACK):
         view.starting = view.starting[1:]  # a caller that goes away does not stop the instance it started
     if event.outcome is Outcome.OK:
