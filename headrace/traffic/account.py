@@ -55,15 +55,20 @@ def grown(before: Snapshot, after: Snapshot, name: str, *by: str) -> Counter[tup
 
 
 def mismatches(
-    policy: RouterConfig, seen: Sequence[Seen], rows: Sequence[Row], before: Snapshot, after: Snapshot
+    policy: RouterConfig,
+    seen: Sequence[Seen],
+    rows: Sequence[Row],
+    overhead: Sequence[tuple[str, int]],
+    before: Snapshot,
+    after: Snapshot,
 ) -> list[str]:
-    """Every disagreement, one sentence each; empty when all agree."""
+    """Every disagreement, one sentence each; empty when all agree. overhead: pool and cost of the router's requests."""
     return [
         *_every_request_once(seen, rows),
         *_same_story(seen, rows),
         *_metrics_agree(rows, before, after),
-        *_money_agrees(policy, rows, before, after),
-        *_tokens_agree(seen, rows, before, after),
+        *_money_agrees(policy, rows, overhead, before, after),
+        *_tokens_agree(seen, rows, overhead, before, after),
     ]
 
 
@@ -141,8 +146,14 @@ def _metrics_agree(rows: Sequence[Row], before: Snapshot, after: Snapshot) -> It
             yield f"{name} grew by {total}, the ledger holds {found}"
 
 
-def _money_agrees(policy: RouterConfig, rows: Sequence[Row], before: Snapshot, after: Snapshot) -> Iterator[str]:
-    charged: Counter[str] = Counter()
+def _money_agrees(
+    policy: RouterConfig,
+    rows: Sequence[Row],
+    overhead: Sequence[tuple[str, int]],
+    before: Snapshot,
+    after: Snapshot,
+) -> Iterator[str]:
+    charged: Counter[str] = Counter({"environment": sum(cost for _, cost in overhead)})
     for row in rows:
         for scope in ("environment", f"tenant/{row.tenant}", f"project/{row.tenant}/{row.project}"):
             charged[scope] += row.cost_nano
@@ -150,17 +161,25 @@ def _money_agrees(policy: RouterConfig, rows: Sequence[Row], before: Snapshot, a
         account = after.accounts.get(scope, {})
         spent = account.get("spentNano", 0) - before.accounts.get(scope, {}).get("spentNano", 0)
         if spent != charged[scope]:
-            yield f"{scope} was charged {spent} nano-dollars, its requests in the ledger cost {charged[scope]}"
+            yield f"{scope} was charged {spent} nano-dollars, what it asked for cost {charged[scope]} in the ledger"
         used = account.get("spentNano", 0) + account.get("reservedNano", 0)
         if limits.budget_nano_usd is not None and used > limits.budget_nano_usd:
             yield f"{scope} used {used} nano-dollars of a budget of {limits.budget_nano_usd}"
 
 
-def _tokens_agree(seen: Sequence[Seen], rows: Sequence[Row], before: Snapshot, after: Snapshot) -> Iterator[str]:
-    """An answer that its caller left may have been generated a little further than anybody read."""
+def _tokens_agree(
+    seen: Sequence[Seen],
+    rows: Sequence[Row],
+    overhead: Sequence[tuple[str, int]],
+    before: Snapshot,
+    after: Snapshot,
+) -> Iterator[str]:
+    """An answer that its caller left may have been generated a little further than anybody read; each of the router's
+    own requests is answered with one token."""
     slack = sum(one.ask.max_tokens for one in seen if one.left or one.error)
     for pool, state in after.servers.items():
         made = int(state["tokensOut"]) - int(before.servers.get(pool, {}).get("tokensOut", 0))
         booked = sum(row.tokens_out for row in rows if row.pool == pool)
-        if not booked <= made <= booked + slack:
+        own = sum(name == pool for name, _ in overhead)
+        if not booked <= made <= booked + slack + own:
             yield f"{pool} generated {made} tokens, the ledger charges {booked}"

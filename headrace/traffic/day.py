@@ -26,24 +26,26 @@ BATCH: Final = (
     *(1.00, 1.00, 0.95, 0.90, 0.80, 0.55, 0.30, 0.15, 0.10, 0.10, 0.10, 0.12),
     *(0.45, 0.35, 0.12, 0.10, 0.10, 0.15, 0.25, 0.35, 0.50, 0.70, 0.90, 1.00),
 )
-# Load at the peak over what the floor holds, so that the peaks overflow; of a pool without a floor, over its slots.
-PEAK_OVER_FLOOR: Final = 1.12
+# Load at the peak of an ordinary day over what the floor holds: a floor is sized to be nearly enough. The launch exceeds
+# it. Of a workload without a floor: over the slots of its overflow.
+PEAK_OVER_FLOOR: Final = 0.86
 PEAK_OVER_OVERFLOW: Final = 0.5
 PEAK_OF_BATCH: Final = 0.9
 # Short-term unevenness: the rate of each slice is multiplied by a Gamma variable of mean 1 and this variance.
 BURST_VARIANCE: Final = 0.06
 BURST_SLICE_S: Final = 4.0
-# One product launch: interactive load times this for half an hour.
-LAUNCH_HOUR: Final = 14.5
-LAUNCH_HOURS: Final = 0.5
-LAUNCH_FACTOR: Final = 1.35
+# One product launch: interactive load rises to this multiple within an hour, stays for two and falls within one.
+LAUNCH_HOUR: Final = 13.5
+LAUNCH_HOURS: Final = 4.0
+LAUNCH_RAMP_HOURS: Final = 1.0
+LAUNCH_FACTOR: Final = 1.45
 SHARE_COMPLETIONS: Final = 0.15
 SHARE_STREAMS: Final = 0.85
 SHARE_NARROWED: Final = 0.18
 SHARE_ABANDONED: Final = 0.006
 USERS: Final = 60
 # One agent that runs in a circle: this many times the same request, within a minute of platform time.
-LOOP_HOUR: Final = 16.5
+LOOP_HOUR: Final = 19.5
 LOOP_REPEATS: Final = 45
 LOOP_SPACING_S: Final = 0.8
 
@@ -169,8 +171,10 @@ def level(hour: float, *, batch: bool) -> float:
     low = int(hour) % DAY_HOURS
     part = hour - int(hour)
     value = table[low] * (1 - part) + table[(low + 1) % DAY_HOURS] * part
-    launch = not batch and LAUNCH_HOUR <= hour < LAUNCH_HOUR + LAUNCH_HOURS
-    return value * (LAUNCH_FACTOR if launch else 1.0)
+    if batch:
+        return value
+    inside = min(hour - LAUNCH_HOUR, LAUNCH_HOUR + LAUNCH_HOURS - hour)
+    return value * (1 + (LAUNCH_FACTOR - 1) * max(0.0, min(1.0, inside / LAUNCH_RAMP_HOURS)))
 
 
 def _size(rng: random.Random, median: float, sigma: float, most: int) -> int:

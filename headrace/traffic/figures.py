@@ -108,6 +108,7 @@ class Figures:
     spills: Mapping[str, int]
     spilled: int
     cold_starts: int
+    started_ahead: int
     first_token: Percentiles
     first_token_by_caller: Percentiles
     wait: Percentiles
@@ -193,6 +194,7 @@ def figures(
     before: Snapshot,
     after: Snapshot,
     alternatives: tuple[Alternative, Alternative],
+    started_ahead: int,
     mismatches: Sequence[str],
 ) -> Figures:
     """Numbers of one replay that began at `start_s` of the router's clock. streams: ids of requests that streamed."""
@@ -212,6 +214,7 @@ def figures(
         spills=_counted(row.reason for row in rows if row.spilled),
         spilled=sum(row.spilled for row in rows),
         cold_starts=sum(pool.cold_starts for pool in pools),
+        started_ahead=started_ahead,
         first_token=Percentiles.of(first),
         first_token_by_caller=Percentiles.of(callers_first_s),
         wait=Percentiles.of([row.wait_s for row in served if _has_slo(policy, row)]),

@@ -19,6 +19,10 @@ SELECT request_id, extract(epoch FROM timestamp)::float8 AS at_s, tenant, projec
        (cost_usd * 1000000000)::bigint AS cost_nano
 FROM headrace.requests WHERE writer = $1 AND sequence >= $2 ORDER BY sequence
 """
+_OVERHEAD: Final = """
+SELECT COALESCE(body ->> 'pool', '') AS pool, COALESCE((body ->> 'cost_nano')::bigint, 0) AS cost_nano
+FROM headrace.entries WHERE writer = $1 AND sequence >= $2 AND kind = 'overhead' ORDER BY sequence
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,6 +75,16 @@ async def size(dsn: str, writer: str) -> int:
     finally:
         await connection.close()
     return 0 if last is None else int(last) + 1
+
+
+async def overhead(dsn: str, writer: str, *, since: int) -> list[tuple[str, int]]:
+    """Pool and cost in nano-dollars of the router's own requests from entry `since` on."""
+    connection = await asyncpg.connect(dsn, timeout=10)
+    try:
+        found = await connection.fetch(_OVERHEAD, writer, since)
+    finally:
+        await connection.close()
+    return [(str(record["pool"]), int(record["cost_nano"])) for record in found]
 
 
 async def rows(dsn: str, writer: str, *, since: int, expected: int, patience_s: float) -> list[Row]:

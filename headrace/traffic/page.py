@@ -106,7 +106,7 @@ def headline(day: Figures) -> tuple[tuple[str, str], ...]:
         ),
         *((f"{one.workload}: first token in {one.limit_s:g} s", percent(one.attained)) for one in day.slo),
         ("spilled", f"{day.spilled:,} ({percent(day.spilled / max(1, day.served))})"),
-        ("cold starts", f"{day.cold_starts:,}"),
+        ("cold starts, of them started ahead by the router", f"{day.cold_starts:,}, {day.started_ahead:,}"),
         ("refused", f"{refused:,} ({', '.join(f'{name} {count}' for name, count in day.refusals.items()) or 'none'})"),
         ("cost per 1,000 tokens", usd(day.per_thousand(day.usd))),
     )
@@ -218,8 +218,8 @@ def notes(replays: Sequence[Figures], policy: RouterConfig) -> tuple[str, ...]:
             f" that this machine adds shows as {day.speed:g} ms."
         ),
         (
-            "The day is generated from the configuration (an office day with two peaks, a launch at 14:30, batch work"
-            " at night, an agent in a loop at 16:30); its shape is an assumption."
+            "The day is generated from the configuration (an office day that nearly fills the floor, a product launch"
+            " from 13:30 to 17:30, batch work at night, an agent in a loop at 19:30); its shape is an assumption."
         ),
     ]
     if len(replays) > 1:

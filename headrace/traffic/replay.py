@@ -88,6 +88,7 @@ async def run(
         if settle:
             await _settled(world, http)
         after = await _quiet(world, http)
+        overhead = await ledger.overhead(world.dsn, world.writer, since=since)
     streams = frozenset(one.id for one in seen if one.ask.stream)
     wanted = {name for name, config in world.policy.workloads.items() if config.time_to_first_token_s is not None}
     return figures(
@@ -104,7 +105,8 @@ async def run(
         before=before,
         after=after,
         alternatives=alternatives,
-        mismatches=mismatches(world.policy, seen, rows, before, after),
+        started_ahead=len(overhead),
+        mismatches=mismatches(world.policy, seen, rows, overhead, before, after),
     )
 
 
