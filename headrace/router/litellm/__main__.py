@@ -57,14 +57,36 @@ async def _run(given: argparse.Namespace) -> None:
     from headrace.router.telemetry import log_to_stderr
 
     log_to_stderr()
+    options = serving.Options(
+        config=given.config,
+        keys=given.keys,
+        spool=given.spool,
+        host=given.host,
+        port=given.port,
+        admin_port=given.admin_port,
+        replica=given.replica,
+        redis_url=os.environ.get("HEADRACE_REDIS_URL") or None,
+        hash_secret=serving.hash_secret(),
+    )
     policy = serving.read_config(given.config)
     application.prepare(policy, given.spool.parent / f"litellm-{given.replica}")
     app = _litellm(PoolTransport())
     lifespan = application.Lifespan(cast(Application, app))
-    with contextlib.redirect_stdout(io.StringIO()):  # a banner and a list of models
-        await lifespan.start()
-    log_to_stderr()  # LiteLLM sets up logging of its own while it is imported and started
-    application.quiet()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # a banner and a list of models
+            await lifespan.start()
+        log_to_stderr()  # LiteLLM sets up logging of its own while it is imported and started
+        application.quiet()
+        await _replica()(
+            options, sink=_sink(), exchanger=functools.partial(ProxyExchange, application=cast(Application, app))
+        ).run()
+    finally:
+        await lifespan.stop()
+
+
+def _replica() -> type[Any]:
+    """A router that tells LiteLLM of reloads. Imported after LiteLLM."""
+    from headrace.router import serve as serving
     from headrace.router.litellm import hooks
 
     class Replica(serving.Router):
@@ -76,24 +98,7 @@ async def _run(given: argparse.Namespace) -> None:
                 hooks.use(self.engine.policy, before)
             return done
 
-    try:
-        await Replica(
-            serving.Options(
-                config=given.config,
-                keys=given.keys,
-                spool=given.spool,
-                host=given.host,
-                port=given.port,
-                admin_port=given.admin_port,
-                replica=given.replica,
-                redis_url=os.environ.get("HEADRACE_REDIS_URL") or None,
-                hash_secret=serving.hash_secret(),
-            ),
-            sink=_sink(),
-            exchanger=functools.partial(ProxyExchange, application=cast(Application, app)),
-        ).run()
-    finally:
-        await lifespan.stop()
+    return Replica
 
 
 def _litellm(transport: Any) -> Any:

@@ -101,7 +101,7 @@ class ProxyExchange:
             sink.whole(status=answer.status, content_type=answer.content_type, pool=pool, body=answer.first)
             turn.settle(Outcome.CALLER_FAULT, said="caller-fault", status=answer.status, usage=passage.reader.usage)
             return None
-        self._log("LiteLLM could not pass an answer on", fault, reply.status)
+        self._log("LiteLLM failed on a request", fault, reply.status)
         refusal = _proxy_failed(reply.status)
         outcome = passage.ended[0] if passage.ended is not None else Outcome.CANCELLED
         turn.settle(outcome, said=refusal.code, status=refusal.status, usage=passage.reader.usage)
@@ -135,22 +135,7 @@ class ProxyExchange:
             await left.wait()
             return {"type": "http.disconnect"}
 
-        path = _PATHS[passage.endpoint]
-        scope = {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": "1.1",
-            "method": "POST",
-            "scheme": "http",
-            "path": path,
-            "raw_path": path.encode(),
-            "query_string": b"",
-            "root_path": "",
-            "headers": clean.header_lines(len(body), passage.traceparent),
-            "client": ("127.0.0.1", 0),
-            "server": ("127.0.0.1", 0),
-            "state": {},
-        }
+        scope = scope_of(_PATHS[passage.endpoint], len(body), passage.traceparent)
         async with asyncio.timeout(None) as passage.deadline:
             await self._application(scope, receive, send)
 
@@ -174,7 +159,27 @@ class ProxyExchange:
     def _log(self, what: str, fault: BaseException | None, status: int | None) -> None:
         """Only kinds: LiteLLM's own words may hold a request's text."""
         kind = type(fault).__name__ if fault is not None else ""
-        _LOG.error(what, extra={"fields": {"requestId": self._turn.facts.id, "error": kind, "status": status}})
+        level = logging.WARNING if status is not None and 400 <= status < 500 else logging.ERROR
+        _LOG.log(level, what, extra={"fields": {"requestId": self._turn.facts.id, "error": kind, "status": status}})
+
+
+def scope_of(path: str, length: int, traceparent: str) -> dict[str, Any]:
+    """The ASGI scope of a POST to LiteLLM's application."""
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": clean.header_lines(length, traceparent),
+        "client": ("127.0.0.1", 0),
+        "server": ("127.0.0.1", 0),
+        "state": {},
+    }
 
 
 class _Reply:
@@ -257,5 +262,8 @@ def _proxy_failed(status: int | None) -> Refusal:
             next_step="compare it with the OpenAI API",
         )
     return Refusal(
-        status=502, code="proxy_failed", sentence="LiteLLM could not pass the answer on", next_step="try again"
+        status=502,
+        code="proxy_failed",
+        sentence="LiteLLM failed on this request",
+        next_step="try again, or correct its form",
     )
