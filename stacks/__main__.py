@@ -17,5 +17,14 @@ pulumi.export("kubeconfig", platform.kubeconfig)
 pulumi.export("modelBucket", platform.model_bucket)
 pulumi.export("pools", platform.pool_urls)
 pulumi.export("serverlessPools", platform.serverless_urls)
+if platform.router is not None:
+    pulumi.export(
+        "router",
+        {
+            "internalUrl": platform.router.internal_url,
+            "loadBalancer": platform.router.load_balancer,
+            "policyVersion": platform.router.policy_version,
+        },
+    )
 pulumi.export("tenantSpaces", [space.namespace for space in platform.spaces])
 pulumi.export("alertTopic", platform.spend.topic_arn)

@@ -64,10 +64,10 @@ def login_of(secret_arn: str) -> Login:
         ) from None
 
 
-def verifier(password: str) -> str:
+def verifier(password: str, *, salt: bytes | None = None) -> str:
     """A password as PostgreSQL stores it (RFC 5802, SCRAM-SHA-256). Sent in its place, so that the password is in no
     statement and so in no log of the server."""
-    salt = secrets.token_bytes(16)
+    salt = salt if salt is not None else secrets.token_bytes(16)
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, _ITERATIONS)
     stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
     server = hmac.digest(salted, b"Server Key", "sha256")

@@ -52,6 +52,9 @@ def aws_made(boto: Boto) -> set[Pair]:
     found |= {("security group", one["GroupId"]) for one in ec2.describe_security_groups()["SecurityGroups"]}
     found |= {("route table", one["RouteTableId"]) for one in ec2.describe_route_tables()["RouteTables"]}
     groups = boto("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+    balancers = boto("elbv2").describe_load_balancers()["LoadBalancers"]
+    found |= {("load balancer", one["LoadBalancerName"]) for one in balancers}
+    found |= {("secret of a database", name) for name in _secrets(boto) if name.startswith("rds!")}
     found |= {("scaling group", one["AutoScalingGroupName"]) for one in groups}
     for reservation in ec2.describe_instances()["Reservations"]:
         for machine in reservation["Instances"]:
@@ -97,6 +100,28 @@ def _others(boto: Boto) -> Iterator[Pair]:
     for page in boto("iam").get_paginator("list_roles").paginate():
         yield from (("iam/role:Role", role["RoleName"]) for role in page["Roles"])
     yield from (("s3/bucket:Bucket", bucket["Name"]) for bucket in boto("s3").list_buckets()["Buckets"])
+    for one in boto("secretsmanager").list_secrets()["SecretList"]:
+        if one["Name"].startswith("headrace/"):
+            yield "secretsmanager/secret:Secret", one["ARN"]
+    caches = boto("elasticache")
+    for group in caches.describe_replication_groups()["ReplicationGroups"]:
+        yield "elasticache/replicationGroup:ReplicationGroup", group["ReplicationGroupId"]
+    for subnets in caches.describe_cache_subnet_groups()["CacheSubnetGroups"]:
+        yield "elasticache/subnetGroup:SubnetGroup", subnets["CacheSubnetGroupName"]
+    for parameters in caches.describe_cache_parameter_groups()["CacheParameterGroups"]:
+        yield "elasticache/parameterGroup:ParameterGroup", parameters["CacheParameterGroupName"]
+    databases = boto("rds")
+    for database in databases.describe_db_instances()["DBInstances"]:
+        yield "rds/instance:Instance", database["DbiResourceId"]
+    for subnets in databases.describe_db_subnet_groups()["DBSubnetGroups"]:
+        yield "rds/subnetGroup:SubnetGroup", subnets["DBSubnetGroupName"]
+    for parameters in databases.describe_db_parameter_groups()["DBParameterGroups"]:
+        if not parameters["DBParameterGroupName"].startswith("default."):
+            yield "rds/parameterGroup:ParameterGroup", parameters["DBParameterGroupName"]
+
+
+def _secrets(boto: Boto) -> set[str]:
+    return {str(one["Name"]) for one in boto("secretsmanager").list_secrets()["SecretList"]}
 
 
 def _keys(kms: Any) -> Iterator[Pair]:

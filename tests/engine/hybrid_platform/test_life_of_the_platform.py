@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from headrace.router.config import from_json
+from headrace_components.router_manifests import CHECKSUM
 from headrace_sandbox import environment
 from headrace_sandbox.kubernetes_provider.client import Client
 from tests.engine.hybrid_platform import inventory
@@ -49,6 +52,13 @@ def test_no_secret_is_in_plain_text_anywhere(deployed: Live, up_text: str, webho
         "session token": kept["AWS_SESSION_TOKEN"],
         "secret key": kept["AWS_SECRET_ACCESS_KEY"],
     }
+    vault = deployed.aws("secretsmanager")
+    for role in ("router/hash", "data-stores/cache", "data-stores/database"):
+        values[role] = vault.get_secret_value(SecretId=f"headrace/acme-sandbox/{role}")["SecretString"]
+    environ = router_environment(deployed)
+    assert values["data-stores/cache"] in environ["HEADRACE_REDIS_URL"], "the secrets that are looked for are the real"
+    assert values["data-stores/database"] in environ["HEADRACE_POSTGRES_DSN"]
+    assert values["router/hash"] == environ["HEADRACE_HASH_SECRET"]
     printed = [
         deployed.stack.run("preview", "--json"),
         deployed.stack.run("stack", "--show-urns"),
@@ -63,6 +73,12 @@ def test_no_secret_is_in_plain_text_anywhere(deployed: Live, up_text: str, webho
             assert value not in text, f"{name} is printed by {command}"
         found = [str(path) for path in files_of(base, deployed.stack.project) if value.encode() in path.read_bytes()]
         assert found == [], f"{name} is in plain text in {found}"
+
+
+def router_environment(live: Live) -> dict[str, str]:
+    """The router's secret environment, as the cluster holds it."""
+    secret = live.cluster.request("GET", "/api/v1/namespaces/router/secrets/router-environment")
+    return {name: base64.b64decode(value).decode() for name, value in secret["data"].items()}
 
 
 def files_of(*folders: Path) -> Iterator[Path]:
@@ -90,6 +106,55 @@ def test_a_pool_grows_in_place_and_its_nodes_follow(deployed: Live) -> None:
     assert (group["scalingConfig"]["minSize"], group["scalingConfig"]["maxSize"]) == (2, 3)
     poll(lambda: len(inventory.nodes(deployed.cluster, "chat-floor")) == 2, seconds=60)
     assert set(deployed.stack.changes()) == {"same"}
+
+
+def router(live: Live) -> dict[str, Any]:
+    found: dict[str, Any] = live.cluster.request("GET", "/apis/apps/v1/namespaces/router/statefulsets/router")
+    return found
+
+
+def test_the_router_runs_on_the_configuration_of_the_deployed_pools(deployed: Live) -> None:
+    data = deployed.cluster.request("GET", "/api/v1/namespaces/router/configmaps/router-config")["data"]
+    config = from_json(data["router.json"])
+    outputs = deployed.stack.outputs()
+    for pool, url in outputs["pools"].items():
+        assert config.pools[pool].url == f"{url}/v1"
+    for pool, url in outputs["serverlessPools"].items():
+        assert config.pools[pool].url == url, "the address that the vendor gave"
+        assert set(config.pools[pool].credential_headers.values()) <= set(router_environment(deployed))
+    assert outputs["router"]["policyVersion"] == config.policy_version
+    assert outputs["router"]["loadBalancer"].endswith(".amazonaws.com")
+    pods = deployed.cluster.list("/api/v1/namespaces/router/pods", labelSelector="app.kubernetes.io/name=router")
+    nodes = {pod["spec"]["nodeName"] for pod in pods}
+    zones = {
+        node["metadata"]["labels"]["topology.kubernetes.io/zone"]
+        for node in inventory.nodes(deployed.cluster, "router")
+        if node["metadata"]["name"] in nodes
+    }
+    assert len(zones) == 2, "a replica in each zone"
+    claims = deployed.cluster.list("/api/v1/namespaces/router/persistentvolumeclaims")
+    assert {claim["metadata"]["name"] for claim in claims} == {"journal-router-0", "journal-router-1"}
+    assert {claim["status"]["phase"] for claim in claims} == {"Bound"}
+
+
+def test_the_router_scales_in_place_and_another_configuration_renews_its_replicas(deployed: Live) -> None:
+    before = router(deployed)
+
+    def change(config: dict[str, Any]) -> None:
+        config["inference:router"].update(minReplicas=3, spill={"startAtPercent": 70})
+
+    deployed.configure(change)
+    steps = deployed.steps()
+    assert {operation for operation, _ in steps.values()} == {"update"}, f"nothing is replaced: {steps}"
+    changed = {urn.split("::")[2].rsplit("$", 1)[-1].split(":")[-1] for urn in steps}
+    assert changed >= {"ConfigMap", "StatefulSet", "HorizontalPodAutoscaler"}, changed
+    deployed.stack.up()
+    after = router(deployed)
+    checksums = [one["spec"]["template"]["metadata"]["annotations"][CHECKSUM] for one in (before, after)]
+    assert checksums[0] != checksums[1], "another configuration is another pod template, which renews the pods"
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    poll(lambda: router(deployed)["status"].get("readyReplicas") == 3, seconds=90)
+    assert set(deployed.stack.changes()) == {"same"}, "what the autoscaler did is no drift"
 
 
 def test_another_instance_type_replaces_the_node_group_and_says_why(deployed: Live) -> None:
@@ -144,7 +209,7 @@ def test_destroy_leaves_nothing(deployed: Live) -> None:
 
 def test_an_engine_killed_in_mid_up_leaves_no_orphan_and_the_next_up_completes(live: Live) -> None:
     """Killed three times: while the network is made, while the account's rest is, and while the cluster is filled."""
-    for more in (20, 60, 60):  # of about 230
+    for more in (20, 60, 60):  # of about 310
         live.up_killed_after(created=more)
         assert live.strangers() == set(), f"killed after {more} more: what the state doesn't know was taken away again"
     live.stack.up()

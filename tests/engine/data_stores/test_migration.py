@@ -1,0 +1,70 @@
+"""`headrace audit migrate` against a real PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg  # type: ignore[import-untyped] # asyncpg 0.32 ships no py.typed
+import pytest
+
+from headrace.audit.sinks.base import SinkUnavailable
+from headrace.audit.sinks.migrate import Login, migrate, verifier
+from headrace.audit.sinks.postgres import PostgresSink
+from tests.engine.router.world import free_port, postgres_ready, start_postgres, wait_for
+
+pytestmark = [pytest.mark.engine, pytest.mark.enable_socket]
+MASTER = Login(user="postgres", password="unused where the server trusts loopback")
+PASSWORD = "first-of-two-passwords"
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder, port = tmp_path_factory.mktemp("migration"), free_port()
+    with start_postgres(port, folder):
+        wait_for(postgres_ready(port), what="PostgreSQL")
+        yield f"postgresql://127.0.0.1:{port}/postgres"
+
+
+def log_of(folder: Path) -> str:
+    return "".join(path.read_text(errors="replace") for path in folder.rglob("*.log"))
+
+
+async def test_it_makes_what_the_router_needs_and_again_changes_nothing(
+    address: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    await migrate(address, MASTER, role="headrace_router", password=PASSWORD)
+    await migrate(address, MASTER, role="headrace_router", password=PASSWORD)
+    sink = PostgresSink(address.replace("//", "//headrace_router@"))
+    assert await sink.size("router-0") == 0, "the router's role finds its tables"
+    await sink.close()
+    connection = await asyncpg.connect(address.replace("//", "//headrace_router@"))
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await connection.execute("DELETE FROM headrace.entries")
+    await connection.close()
+    assert PASSWORD not in log_of(tmp_path_factory.getbasetemp()), "the password is in no statement"
+
+
+async def test_two_migrations_at_once_wait_for_each_other(address: str) -> None:
+    await asyncio.gather(
+        *(migrate(address, MASTER, role=f"role_{number % 2}", password=PASSWORD) for number in range(6))
+    )
+
+
+async def test_the_server_takes_our_form_of_a_password_as_its_own(address: str) -> None:
+    """The server's own form of the same password with the same salt is the same text."""
+    connection = await asyncpg.connect(address.replace("//", "//postgres@"))
+    await connection.execute("CREATE ROLE by_server LOGIN PASSWORD 'pencil-and-paper'")
+    stored = await connection.fetchval("SELECT rolpassword FROM pg_authid WHERE rolname = 'by_server'")
+    await connection.close()
+    salt = base64.b64decode(stored.split("$")[1].split(":")[1])
+    assert verifier("pencil-and-paper", salt=salt) == stored
+
+
+async def test_a_database_that_is_not_there_is_a_sentence() -> None:
+    with pytest.raises(SinkUnavailable):
+        await migrate(
+            f"postgresql://127.0.0.1:{free_port()}/postgres", MASTER, role="r", password=PASSWORD, patience_s=0
+        )
