@@ -113,6 +113,10 @@ class GpuCluster(pulumi.ComponentResource):
             name,
             kubeconfig=self.kubeconfig,
             enable_server_side_apply=True,
+            # Else a change would delete the object under the pods that mount it; what must not change under them has
+            # its content's digest in its name and is immutable.
+            enable_config_map_mutable=True,
+            enable_secret_mutable=True,
             opts=pulumi.ResourceOptions(parent=self, depends_on=ready),
         )
         kubernetes.core.v1.Namespace(
