@@ -5,7 +5,7 @@ Steps:  ask    one request, or `together: n` at once, or `times: n` one after th
         expect what its callers saw: status, code, pool, complete (whole, or ended with [DONE]), words of a stream,
                usage_event, error_event, retry_after, body; statuses and pools count the answers of several requests
         keep, same_pool_as: remembers, and compares, which pool answered
-        fault  a stand-in's fault; bad-request makes it answer 400
+        fault  a stand-in's fault; beside its own: bad-request answers 400, odd answers JSON that is no completion
         until  a pool's state at the router; join waits for an `as`
         pools  what stand-ins saw
 """
@@ -138,8 +138,8 @@ class Run:
 
     def _fault(self, *, pool: str, mode: str, count: int | None = None) -> None:
         standin = self._standins[pool]
-        standin.complains = mode == "bad-request"
-        if not standin.complains:
+        standin.mode = mode if mode in ("bad-request", "odd") else ""
+        if not standin.mode:
             standin.fault.mode, standin.fault.left = mode, count
 
     async def _until(self, ready: Callable[[dict[str, Any]], bool]) -> None:

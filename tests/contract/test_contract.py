@@ -19,10 +19,9 @@ from headrace.audit.record import Entry, parse
 from headrace.audit.segments import Torn, read_links
 from headrace.audit.sinks.postgres import grants, read, schema
 from tests.contract.runner import Run
-from tests.contract.world import ENGINES, Engine, Vector, World, vectors
+from tests.contract.world import ENGINES, Engine, Vector, World, quiet_port, vectors
 from tests.engine.router.world import (
     Process,
-    free_port,
     postgres_ready,
     redis_ready,
     start_postgres,
@@ -50,7 +49,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     for part in (folder, folder.parent, folder.parent.parent):
         part.chmod(0o711)  # PostgreSQL runs as nobody where we are root
     world = World(folder=folder, vectors=VECTORS)
-    redis, postgres = free_port(), free_port()
+    redis, postgres = quiet_port(), quiet_port()
     dsn = f"postgresql://router@127.0.0.1:{postgres}/postgres"
     with ExitStack() as stack:
         stack.enter_context(start_redis(redis, folder / "redis"))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import signal
+import random
+import socket
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +19,7 @@ from headrace.router.keys import digest
 from headrace.router.types import NANO
 from headrace_sandbox.model_servers.application import ModelServer
 from headrace_sandbox.model_servers.behaviour import Behaviour
-from tests.engine.router.world import SECRET, Process, Replica, free_port, process
+from tests.engine.router.world import SECRET, Process, Replica, process
 from tests.unit.router.worlds import document, overflow, pool
 
 ENGINES: Final = ("headrace", "litellm")
@@ -44,6 +45,15 @@ class Vector:
     def key(self) -> str:
         """Its API key."""
         return f"hr_{self.slug}_" + "k" * 43
+
+
+def quiet_port() -> int:
+    """A free port that the system gives nobody by itself: it may be bound a minute from now."""
+    while True:
+        port = random.randrange(15_000, 30_000)  # noqa: S311 - a port, not a secret
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def filled(value: Any, slug: str) -> Any:
@@ -75,7 +85,7 @@ class Standin(ModelServer):
         super().__init__(behaviour, model=served)
         self.bodies: list[dict[str, Any]] = []
         self.paths: list[str] = []
-        self.complains = False
+        self.mode = ""
 
     def application(self) -> web.Application:
         app = super().application()
@@ -87,8 +97,10 @@ class Standin(ModelServer):
         if request.method == "POST":
             self.bodies.append(await request.json())
             self.paths.append(request.path)
-            if self.complains:
+            if self.mode == "bad-request":
                 return web.json_response({"error": {"message": "the model server's own words"}}, status=400)
+            if self.mode == "odd":
+                return web.json_response({"object": "odd", "choices": 5})
         answer: web.StreamResponse = await handler(request)
         return answer
 
@@ -110,7 +122,7 @@ class World:
         for vector in self.vectors:
             for kind in _POOLS:
                 if kind in vector.world:
-                    self.ports[name_of(vector, kind)] = free_port()
+                    self.ports[name_of(vector, kind)] = quiet_port()
         (self.folder / "router.json").write_text(json.dumps(self._document()))
         (self.folder / "keys.json").write_text(json.dumps({"version": 1, "keys": self._keys()}))
 
@@ -214,6 +226,8 @@ class Engine(Replica):
     """A replica of either engine."""
 
     kind: str = "headrace"
+    port: int = field(default_factory=quiet_port)
+    admin: int = field(default_factory=quiet_port)
 
     def start(self) -> contextlib.AbstractContextManager[Process]:
         serve = ("router", "serve") if self.kind == "headrace" else ("router", "litellm", "serve")
@@ -227,12 +241,3 @@ class Engine(Replica):
             self.log,
             {"HEADRACE_HASH_SECRET": SECRET, **self.env},
         )
-
-
-@contextlib.contextmanager
-def stopped_well(running: Process) -> Iterator[None]:
-    """Asks a process to drain and stop at the end."""
-    try:
-        yield
-    finally:
-        running.kill(signal.SIGTERM)

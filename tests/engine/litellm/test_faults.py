@@ -21,13 +21,12 @@ from headrace.audit.sinks.postgres import grants, read, schema
 from headrace.router.litellm import versions
 from headrace_sandbox import litellm_environment
 from headrace_sandbox.model_servers.behaviour import Behaviour
-from tests.contract.world import Engine
+from tests.contract.world import Engine, quiet_port
 from tests.engine.router.world import (
     PATIENT,
     SECRET,
     ask,
     floor_at,
-    free_port,
     idle,
     model_server,
     postgres_ready,
@@ -102,7 +101,7 @@ async def test_stores_that_go_away_a_reload_and_a_kill_under_load_lose_and_doubl
 ) -> None:
     for part in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
         part.chmod(0o711)  # PostgreSQL runs as nobody where we are root
-    redis, postgres = free_port(), free_port()
+    redis, postgres = quiet_port(), quiet_port()
     dsn = f"postgresql://router@127.0.0.1:{postgres}/postgres"
     engine = Engine(
         folder=tmp_path,
