@@ -44,8 +44,8 @@ def serve(*, config: Path, keys: Path, spool: Path, host: str, port: int, admin_
     """Run one replica until SIGTERM. SIGHUP or a changed file reloads configuration and keys.
 
     From the environment: HEADRACE_HASH_SECRET (16 characters or more), HEADRACE_REDIS_URL (for several replicas),
-    HEADRACE_POSTGRES_DSN (sink of the journal), OTEL_EXPORTER_OTLP_ENDPOINT (traces), and what pools name as their
-    credential.
+    HEADRACE_POSTGRES_DSN (sink of the journal), HEADRACE_AUDIT_BUCKET (checkpoints), HEADRACE_ALERT_WEBHOOK (told when
+    a budget passes a threshold), OTEL_EXPORTER_OTLP_ENDPOINT (traces), and what pools name as their credential.
     """
     import uvloop
 
@@ -61,8 +61,7 @@ def serve(*, config: Path, keys: Path, spool: Path, host: str, port: int, admin_
         port=port,
         admin_port=admin_port,
         replica=replica,
-        redis_url=os.environ.get("HEADRACE_REDIS_URL") or None,
-        hash_secret=serving.hash_secret(),
+        **serving.from_environment(),
     )
     dsn = os.environ.get("HEADRACE_POSTGRES_DSN")
 

@@ -213,6 +213,17 @@ class CallerBreaker(SettingsModel):
     """Seconds that the caller is answered 429."""
 
 
+class AuditTrail(SettingsModel):
+    """How checkpoints of the journal are kept; which bucket stands in HEADRACE_AUDIT_BUCKET."""
+
+    checkpoint_interval_s: float = Field(default=60, gt=0)
+    """Seconds between two."""
+    object_lock_mode: Literal["COMPLIANCE", "GOVERNANCE"] = "COMPLIANCE"
+    """Object lock of each."""
+    retention_days: int = Field(default=730, ge=1)
+    """Days that the lock holds."""
+
+
 class RouterConfig(SettingsModel):
     """The whole configuration of a router."""
 
@@ -248,6 +259,8 @@ class RouterConfig(SettingsModel):
     """When a pool is left alone."""
     caller_breaker: CallerBreaker = CallerBreaker()
     """When a caller is stopped."""
+    audit: AuditTrail = AuditTrail()
+    """How checkpoints of the journal are kept."""
     retry_budget: float = Field(default=0.1, ge=0, le=1)
     """Retries as a share of requests."""
     max_request_bytes: int = Field(default=2 * 1024 * 1024, ge=1024)

@@ -76,6 +76,7 @@ class Engine:
         self._on_decision = on_decision
         self._lines: dict[tuple[str, bool], deque[_Waiter]] = {}
         self._short: dict[str, int] = {}
+        self._elsewhere: dict[str, int] = {}
 
     @property
     def in_flight(self) -> int:
@@ -314,14 +315,30 @@ class Engine:
 
     def _alerts(self, before: Mapping[str, int]) -> None:
         for scope, spent in before.items():
-            limit = self.policy.totals.get(f"{scope}/money")
-            if limit is None:
-                continue
             after = self.state.accounts[scope].spent
-            if after == spent:
-                continue
-            for share in budget.crossed(spent, after, limit, self.policy.alert_thresholds):
-                self._on_alert(Alert(scope=scope, share=share, spent_nano=after, limit_nano=limit))
+            if after != spent:
+                elsewhere = self._elsewhere.get(scope, 0)
+                self._alert(scope, spent + elsewhere, after + elsewhere)
+
+    def _alert(self, scope: str, before: int, after: int) -> None:
+        limit = self.policy.totals.get(f"{scope}/money")
+        if limit is None:
+            return
+        for share in budget.crossed(before, after, limit, self.policy.alert_thresholds):
+            self._on_alert(Alert(scope=scope, share=share, spent_nano=after, limit_nano=limit))
+
+    def spent_elsewhere(self, money: Mapping[str, int]) -> None:
+        """What other replicas have spent or reserved this month, by scope: thresholds are of the whole budget.
+
+        What was spent before this replica heard of it for the first time was told by others.
+        """
+        for scope, spent in money.items():
+            known = self._elsewhere.get(scope)
+            if known is not None and spent > known:
+                account = self.state.accounts.get(scope)
+                own = account.spent if account is not None else 0
+                self._alert(scope, own + known, own + spent)
+            self._elsewhere[scope] = spent
 
     def stop_waiting(self) -> None:
         """Answers everybody in line: the router stops."""

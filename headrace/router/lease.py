@@ -117,8 +117,9 @@ def asks(
     """What to hold, to take and to publish of every limit.
 
     `others` is what living replicas published of each, None where that was not heard in the last round: a share stays
-    as it is then, because others may need less, or hold more, than when they were last heard. `lost` is what dead ones hold for good (of money); `short` what
-    requests lacked here since the last round (see `shortages`), `before` what this replica needed then.
+    as it is then, because others may need less, or hold more, than when they were last heard. `lost` is what dead ones
+    hold for good (of money), `short` what requests lacked here since the last round (see `shortages`), `before` what
+    this replica needed then.
     """
     in_use = used(state, policy)
     found = []

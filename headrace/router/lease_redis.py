@@ -147,6 +147,13 @@ class RedisLeaser:
         self._heard, self._lost = started, False
         self._dead = {ask.name: int(answer[3 * index + 1]) for index, ask in enumerate(asked)}
         self._others = {ask.name: _others(answer[3 * index + 2]) for index, ask in enumerate(asked)}
+        engine.spent_elsewhere(
+            {
+                ask.name.removesuffix("/money"): self._dead[ask.name] + sum(one.base for one in self._others[ask.name])
+                for ask in asked
+                if ask.sticky
+            }
+        )
         shares = {}
         for index, ask in enumerate(asked):
             granted = int(answer[3 * index])

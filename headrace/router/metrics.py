@@ -108,6 +108,7 @@ class Metrics:
         self._slo = Count("slo", "Requests by whether they kept their time to first token.", "workload", "kept")
         self._alerts = Count("budget_alerts", "Budget thresholds passed.", "scope", "share")
         self._alerts_lost = Count("budget_alerts_lost", "Budget alerts that the webhook did not take.")
+        self._checkpoints = Count("checkpoints", "Checkpoints of the journal by what became of them.", "result")
         self._wait = Spread("wait_seconds", "Time in our queue.", _SECONDS, "workload")
         self._first_token = Spread("time_to_first_token_seconds", "From arrival to first byte.", _SECONDS, *_ROUTED)
         self._inter_token = Spread("inter_token_seconds", "Mean time between tokens.", _TOKEN_S, *_ROUTED)
@@ -195,6 +196,10 @@ class Metrics:
     def alert_lost(self) -> None:
         """The webhook did not take an alert, however often it was tried."""
         self._alerts_lost.values[()] += 1
+
+    def checkpoint(self, result: str) -> None:
+        """A checkpoint was kept, or was not."""
+        self._checkpoints.values[(result,)] += 1
 
     # -- what a scrape sees -------------------------------------------------------------------------------------------
 

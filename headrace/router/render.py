@@ -18,6 +18,9 @@ from headrace.catalog.price import Price, PriceBook
 from headrace.errors import refuse
 from headrace.router.config import (
     CONFIG_VERSION,
+    AuditTrail,
+    Breaker,
+    CallerBreaker,
     Limits,
     PoolConfig,
     ProviderCap,
@@ -110,6 +113,18 @@ def render(settings: Settings, deployed: Mapping[str, Deployed], *, prices: Pric
         spend_ceiling_nano_usd_per_hour=_nano(ceiling) if ceiling is not None else None,
         provider_caps=_caps(settings),
         proof_of_concept=share / 100 if share is not None else None,
+        breaker=Breaker(
+            failures_in_a_row=router.breaker.failures_in_a_row,
+            failure_share=router.breaker.failure_percent / 100,
+            minimum_sample=router.breaker.minimum_sample,
+            open_s=router.breaker.open_s,
+        ),
+        caller_breaker=CallerBreaker(**router.caller_breaker.model_dump()),
+        audit=AuditTrail(
+            checkpoint_interval_s=settings.audit.checkpoint_interval_s,
+            object_lock_mode="COMPLIANCE" if settings.audit.object_lock_mode.value == "compliance" else "GOVERNANCE",
+            retention_days=settings.audit.retention_days,
+        ),
         retry_budget=router.retry_budget_percent / 100,
         max_request_bytes=router.max_request_kib * 1024,
         drain_timeout_s=router.drain_timeout_s,
@@ -248,7 +263,8 @@ def _compute(pool: ServerlessPool) -> frozenset[str]:
 
 
 def _ingress(pool: ServerlessPool) -> frozenset[str]:
-    if pool.ingress_region is None:
+    """Jurisdictions that requests pass. RunPod has no region to choose: what a pool of it names there means nothing."""
+    if pool.ingress_region is None or pool.provider is ServerlessProvider.RUNPOD:
         return frozenset({_DEFAULT_INGRESS[pool.provider]})
     place = load.modal_routing_regions().get(pool.ingress_region)
     return frozenset({place.jurisdiction}) if place is not None else frozenset()

@@ -18,17 +18,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
+from headrace.audit.checkpoints import BucketStore, Checkpoints, key_of
 from headrace.audit.sinks.base import Sink
 from headrace.audit.sinks.drain import Drain
 from headrace.audit.spool import Spool, replay
 from headrace.catalog.load import allowed_jurisdictions, jurisdictions
 from headrace.errors import Refused, refuse
 from headrace.router.admin import Admin
+from headrace.router.alerts import Webhook
 from headrace.router.callers import Callers
 from headrace.router.config import RouterConfig, from_json
 from headrace.router.engine import Alert, Engine, RetryBudget, request_id
@@ -42,6 +44,7 @@ from headrace.router.server import HEADERS, Api, Exchanger
 from headrace.router.starter import Starter
 from headrace.router.telemetry import tracing
 from headrace.router.turn import Services
+from headrace.router.types import NANO
 from headrace.router.upstream import Upstream
 
 _LOG: Final = logging.getLogger("headrace.router")
@@ -65,6 +68,18 @@ class Options:
     redis_url: str | None = None
     postgres_dsn: str | None = None
     hash_secret: bytes = b""
+    alert_webhook: str | None = None
+    audit_bucket: str | None = None
+
+
+def from_environment() -> dict[str, Any]:
+    """Options that come from the environment: addresses that hold secrets, and what the stack made."""
+    return {
+        "redis_url": os.environ.get("HEADRACE_REDIS_URL") or None,
+        "hash_secret": hash_secret(),
+        "alert_webhook": os.environ.get("HEADRACE_ALERT_WEBHOOK") or None,
+        "audit_bucket": os.environ.get("HEADRACE_AUDIT_BUCKET") or None,
+    }
 
 
 class Calendar:
@@ -149,6 +164,8 @@ class Router:
         )
         self.drain = Drain(self.spool, sink) if sink is not None else None
         self.upstream: Upstream | None = None
+        self.webhook = self._webhook()
+        self.checkpoints = self._checkpoints()
         self._journal = journal
         self._keys = keys
         self._api: Api | None = None
@@ -195,8 +212,9 @@ class Router:
             self._tasks.append(asyncio.create_task(work))
         if self.leaser is not None:
             self._tasks.append(asyncio.create_task(self.leaser.run()))
-        if self.drain is not None:
-            self._tasks.append(asyncio.create_task(self.drain.run()))
+        for background in (self.drain, self.webhook, self.checkpoints):
+            if background is not None:
+                self._tasks.append(asyncio.create_task(background.run()))
         await self._listen_admin(Admin(services, ready=self.not_ready))
         rules = Rules(headers=HEADERS, most_body=lambda: self.engine.policy.max_request_bytes)
         self._server = Server(self._api, rules)
@@ -248,6 +266,10 @@ class Router:
             await self._admin.cleanup()
         if self.drain is not None:
             await self.drain.last()
+        if self.checkpoints is not None:
+            await self.checkpoints.last()
+        if self.webhook is not None:
+            await self.webhook.last()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -341,19 +363,49 @@ class Router:
                 found.append("")
         return found[0], found[1]
 
+    def _webhook(self) -> Webhook | None:
+        url = self.options.alert_webhook
+        return Webhook(url, lost=self.metrics.alert_lost) if url is not None else None
+
+    def _checkpoints(self) -> Checkpoints | None:
+        bucket, trail = self.options.audit_bucket, self.engine.policy.audit
+        if bucket is None:
+            return None
+        return Checkpoints(
+            self.spool,
+            BucketStore(bucket, mode=trail.object_lock_mode, days=trail.retention_days, now=self.calendar.now),
+            key=key_of(self.options.hash_secret),
+            interval_s=lambda: self.engine.policy.audit.checkpoint_interval_s,
+            now_us=self.calendar.now_us,
+            told=self.metrics.checkpoint,
+        )
+
     def _alert(self, alert: Alert) -> None:
         self.metrics.alerted(alert.scope, alert.share)
-        _LOG.warning(
-            "a budget passed a threshold",
-            extra={
-                "fields": {
-                    "scope": alert.scope,
-                    "share": alert.share,
-                    "spentNano": alert.spent_nano,
-                    "limitNano": alert.limit_nano,
+        period = self.engine.state.period
+        fields = {
+            "scope": alert.scope,
+            "share": alert.share,
+            "spentNano": alert.spent_nano,
+            "limitNano": alert.limit_nano,
+        }
+        _LOG.warning("a budget passed a threshold", extra={"fields": fields})
+        if self.webhook is not None:
+            environment = self.engine.policy.environment
+            self.webhook.tell(
+                {
+                    "type": "budget-threshold",
+                    # Several replicas may see the same threshold: the same id is the same alert.
+                    "id": f"{environment}/{period}/{alert.scope}/{alert.share:g}",
+                    "environment": environment,
+                    "period": period,
+                    "replica": self.options.replica,
+                    "spentUsd": alert.spent_nano / NANO,
+                    "limitUsd": alert.limit_nano / NANO,
+                    "text": f"{environment}: {alert.scope} has used {alert.share:.0%} of its budget of {period}",
+                    **fields,
                 }
-            },
-        )
+            )
 
 
 def _read(path: Path, option: str) -> bytes:

@@ -33,6 +33,34 @@ class SpillSettings(SettingsModel):
     """Age in seconds from which on a scraped signal counts as unknown."""
 
 
+class BreakerSettings(SettingsModel):
+    """When a pool is left alone because it fails."""
+
+    failures_in_a_row: int = Field(default=5, ge=1)
+    """Failures in a row that open the circuit."""
+    failure_percent: Percent = 50
+    """Share of failures in the last minute that opens it."""
+    minimum_sample: int = Field(default=20, ge=1)
+    """Least answers in that minute."""
+    open_s: float = Field(default=5, gt=0, le=60)
+    """Seconds until the first probe; doubles with each failed probe, up to a minute."""
+
+
+class CallerBreakerSettings(SettingsModel):
+    """When one caller is stopped because it repeats itself, storms or abandons what it asked for."""
+
+    repeats: int = Field(default=20, ge=2)
+    """Same or nearly same requests within the window that stop it."""
+    window_s: float = Field(default=60, gt=0, le=3600)
+    """Length of the window in seconds."""
+    retries: int = Field(default=30, ge=2)
+    """Failed answers within the window, while the caller goes on, that count as a retry storm."""
+    abandoned: int = Field(default=30, ge=2)
+    """Abandoned streams within the window that stop it."""
+    open_s: float = Field(default=30, gt=0, le=3600)
+    """Seconds that the caller is answered 429."""
+
+
 class ApiKey(SettingsModel):
     """Whom an API key belongs to. Only its hash is here; `headrace router key` makes both."""
 
@@ -80,6 +108,10 @@ class RouterSettings(SettingsModel):
     """Day whose prices hold; unset means the newest day of the catalogue."""
     spill: SpillSettings = SpillSettings()
     """When work leaves the floor."""
+    breaker: BreakerSettings = BreakerSettings()
+    """When a pool is left alone."""
+    caller_breaker: CallerBreakerSettings = CallerBreakerSettings()
+    """When a caller is stopped."""
     spend_ceiling_usd_per_hour: UsdPerHour | None = None
     """Most that all serverless pools together may cost per hour; beyond it nothing spills."""
     pool_spend_ceilings_usd_per_hour: dict[Name, UsdPerHour] = Field(default_factory=dict)

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any, cast
 
-from headrace.errors import Refused
+from headrace.errors import Refused, refuse
 from headrace.router.litellm import versions
 
 _EXIT_REFUSED = 2
@@ -51,6 +51,7 @@ def _serve(given: argparse.Namespace) -> None:
 
 async def _run(given: argparse.Namespace) -> None:
     from headrace.router import serve as serving
+    from headrace.router.keys import load_keys
     from headrace.router.litellm import application
     from headrace.router.litellm.exchange import Application, ProxyExchange
     from headrace.router.litellm.transport import PoolTransport
@@ -65,10 +66,10 @@ async def _run(given: argparse.Namespace) -> None:
         port=given.port,
         admin_port=given.admin_port,
         replica=given.replica,
-        redis_url=os.environ.get("HEADRACE_REDIS_URL") or None,
-        hash_secret=serving.hash_secret(),
+        **serving.from_environment(),
     )
     policy = serving.read_config(given.config)
+    load_keys(_keys(given.keys), policy)  # refused now, and not after LiteLLM has taken its time to start
     application.prepare(policy, given.spool.parent / f"litellm-{given.replica}")
     app = _litellm(PoolTransport())
     lifespan = application.Lifespan(cast(Application, app))
@@ -115,6 +116,13 @@ def _litellm(transport: Any) -> Any:
     gc.freeze()
     litellm.aclient_session = httpx.AsyncClient(transport=transport, timeout=None)  # noqa: S113 - ours are stricter
     return app
+
+
+def _keys(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise refuse("--keys", str(path), f"can't be read ({error.strerror})", next_step="check the path") from None
 
 
 def _sink() -> Any:

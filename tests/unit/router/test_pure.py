@@ -29,6 +29,8 @@ from headrace.router.upstream import read_signals
 from headrace.router.usage import Usage, UsageReader
 from headrace.settings.load import from_stack_file
 from headrace.settings.releases import WorkloadClass
+from headrace.settings.router import BreakerSettings, CallerBreakerSettings
+from headrace.settings.serverless import ServerlessProvider
 from tests.unit.router.worlds import config, document, overflow, pool, state
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -288,6 +290,34 @@ def test_the_configuration_of_a_stack_agrees_with_its_settings() -> None:
     assert decision.pool == "chat-floor"
     with pytest.raises(Refused):
         rendered("sandbox", ("nothing",))
+
+
+def test_breakers_and_checkpoints_are_what_the_settings_say() -> None:
+    settings = from_stack_file(ROOT / "stacks" / "Pulumi.sandbox.yaml")
+    router = settings.router.model_copy(
+        update={
+            "breaker": BreakerSettings(failures_in_a_row=2, failure_percent=25),
+            "caller_breaker": CallerBreakerSettings(repeats=7, open_s=3),
+        }
+    )
+    policy = render(settings.model_copy(update={"router": router}), {}, prices=price_book(), day=date(2026, 11, 21))
+    assert (policy.breaker.failures_in_a_row, policy.breaker.failure_share) == (2, 0.25)
+    assert (policy.caller_breaker.repeats, policy.caller_breaker.open_s) == (7, 3)
+    assert policy.audit.retention_days == settings.audit.retention_days
+    assert policy.audit.checkpoint_interval_s == settings.audit.checkpoint_interval_s
+
+
+def test_no_setting_brings_the_ingress_of_runpod_into_the_union() -> None:
+    settings = from_stack_file(ROOT / "stacks" / "Pulumi.sandbox.yaml")
+    for name, pool_ in settings.serverless_pools.items():
+        if pool_.provider is ServerlessProvider.RUNPOD:
+            claimed = pool_.model_copy(update={"ingress_region": "eu-west"})
+            changed = settings.model_copy(update={"serverless_pools": {**settings.serverless_pools, name: claimed}})
+            served = {name: Deployed(url="http://127.0.0.1:9/v1")}
+            policy = render(changed, served, prices=price_book(), day=date(2026, 11, 21))
+            assert policy.pools[name].ingress_jurisdictions == {"US"}
+            return
+    pytest.fail("the sandbox has no pool on RunPod: this test tests nothing")
 
 
 def test_warm_up_windows_are_known_in_their_own_time_zone() -> None:
