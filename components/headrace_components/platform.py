@@ -246,6 +246,7 @@ class HybridPlatform(pulumi.ComponentResource):
                     "audit_bucket": trail.bucket_name,
                     "audit_bucket_arn": trail.bucket_arn,
                     "audit_key_arn": trail.key_arn,
+                    "alert_webhook_url": self._webhook(),
                     "caches": dict(settings.model_store.upstream_registries),
                 },
             ),
@@ -288,11 +289,15 @@ class HybridPlatform(pulumi.ComponentResource):
             options,
         )
 
+    def _webhook(self) -> pulumi.Output[str] | None:
+        """Who is told of budgets; a secret, for whoever knows it can post."""
+        webhook = self._settings.budgets.alert_webhook_url
+        return pulumi.Output.secret(webhook.get_secret_value()) if webhook else None
+
     def _spend_guard(self) -> SpendGuard:
         settings = self._settings
         plain = inputs.plain_args(settings.budgets)
-        webhook = settings.budgets.alert_webhook_url
-        plain["alert_webhook_url"] = pulumi.Output.secret(webhook.get_secret_value()) if webhook else None
+        plain["alert_webhook_url"] = self._webhook()
         return SpendGuard(
             "spend",
             cast(

@@ -56,6 +56,8 @@ class RouterArgs(TypedDict):
     """Its ARN."""
     audit_key_arn: NotRequired[pulumi.Input[str]]
     """Its key."""
+    alert_webhook_url: NotRequired[pulumi.Input[str]]
+    """Who is told when a budget passes a threshold."""
     caches: NotRequired[dict[str, str]]
     """Repository prefix -> upstream registry of the account's pull-through caches."""
     tags: NotRequired[dict[str, str]]
@@ -260,9 +262,17 @@ class Router(pulumi.ComponentResource):
                 redis=args.get("redis_url"),
                 postgres=args.get("postgres_dsn"),
                 bucket=args.get("audit_bucket"),
+                webhook=args.get("alert_webhook_url"),
             ).apply(
                 lambda given: router_plan.environment_of(
-                    given["hash"], given["headers"], given["redis"], given["postgres"], given["bucket"]
+                    given["headers"],
+                    {
+                        "HEADRACE_HASH_SECRET": given["hash"],
+                        "HEADRACE_REDIS_URL": given["redis"],
+                        "HEADRACE_POSTGRES_DSN": given["postgres"],
+                        "HEADRACE_AUDIT_BUCKET": given["bucket"],
+                        "HEADRACE_ALERT_WEBHOOK": given["webhook"],
+                    },
                 )
             )
         )

@@ -181,20 +181,9 @@ def checksum(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def environment_of(
-    hash_secret: str,
-    headers: Mapping[str, Mapping[str, str]],
-    redis_url: str | None,
-    postgres_dsn: str | None,
-    audit_bucket: str | None,
-) -> dict[str, str]:
-    """Environment of the process, most of it secret. `headers`: serverless pool -> header -> value."""
-    given = {
-        "HEADRACE_REDIS_URL": redis_url,
-        "HEADRACE_POSTGRES_DSN": postgres_dsn,
-        "HEADRACE_AUDIT_BUCKET": audit_bucket,
-    }
-    found = {"HEADRACE_HASH_SECRET": hash_secret, **{name: value for name, value in given.items() if value}}
+def environment_of(headers: Mapping[str, Mapping[str, str]], given: Mapping[str, str | None]) -> dict[str, str]:
+    """Environment of the process, most of it secret: what of `given` has a value, and each serverless pool's headers."""
+    found = {name: value for name, value in given.items() if value}
     for pool, pairs in headers.items():
         found |= {variable(pool, header): value for header, value in pairs.items()}
     return found
