@@ -26,7 +26,7 @@ BATCH: Final = (
     *(1.00, 1.00, 0.95, 0.90, 0.80, 0.55, 0.30, 0.15, 0.10, 0.10, 0.10, 0.12),
     *(0.45, 0.35, 0.12, 0.10, 0.10, 0.15, 0.25, 0.35, 0.50, 0.70, 0.90, 1.00),
 )
-# Load at the peak of an ordinary day over what the floor holds: a floor is sized to be nearly enough. The launch exceeds
+# Load at the peak of an ordinary day over what the floor holds: a floor is sized to be nearly enough; a launch exceeds
 # it. Of a workload without a floor: over the slots of its overflow.
 PEAK_OVER_FLOOR: Final = 0.86
 PEAK_OVER_OVERFLOW: Final = 0.5

@@ -115,7 +115,10 @@ def headline(day: Figures) -> tuple[tuple[str, str], ...]:
 def comparison(one: Figures) -> list[tuple[str, ...]]:
     """Rows of the table of three ways to pay: way, GPUs, a day, per 1,000 tokens, objective, note."""
     hybrid = ", ".join(
-        f"{pool.instances} x {pool.gpu} at {usd(pool.usd_per_instance_hour)}/h" for pool in one.pools if pool.usd > 0
+        f"{'' if pool.kind == 'dedicated' else 'up to '}{pool.instances} x {pool.gpu} ({pool.provider}) at"
+        f" {usd(pool.usd_per_instance_hour)}/h"
+        for pool in one.pools
+        if pool.usd > 0
     )
     kept = one.slo[0].of_all if one.slo else 1.0
     rows: list[tuple[str, ...]] = [
@@ -211,7 +214,8 @@ def notes(replays: Sequence[Figures], policy: RouterConfig) -> tuple[str, ...]:
             f"Time: {DAY_HOURS} hours pass in {day.seconds:.0f} s of platform time. Requests, cold starts and idle"
             f" timeouts last as long as they would: loads are right, but ramps are {steep:,.0f} times as steep, a cold"
             f" start takes {cold:.1f} hours of this day. Spills, cold starts and refusals weigh more here than they"
-            " would in life. Costs of 24 hours are the replay's, multiplied by the time that is missing."
+            " would in life (python -m benchmarks.spill replays a slower day). Costs of 24 hours are the replay's,"
+            " multiplied by the time that is missing."
         ),
         (
             f"Clock: the router and the model servers run on a clock {day.speed:g} times as fast, so each millisecond"

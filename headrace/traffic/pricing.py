@@ -24,6 +24,7 @@ from headrace.traffic.day import Ask, Pace
 # Serverless alone may take as many instances as it wants: the question is what it would cost, not what is allowed.
 UNCAPPED: Final = 256
 _HOUR_S: Final = 3600.0
+_ROUNDING_S: Final = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +137,10 @@ def _dedicated(
     wanted: Objective,
     seconds: float,
 ) -> Side:
-    """The fewest replicas that keep the objective, by halving: attainment only grows with replicas."""
+    """The fewest replicas that keep the objective, by halving: attainment only grows with replicas.
+
+    Where long prompts alone break it, as much of it is kept as any number of replicas can.
+    """
     del policy
     arrival, first, service = _arrays(asks, pace)
     usd_second = pool.nano_usd_per_instance_second / NANO
@@ -154,12 +158,13 @@ def _dedicated(
         )
         return simulate(arrival, service, tiers, tariff).attainment(first, wanted.limit_s)
 
+    share = min(wanted.share, float((first <= wanted.limit_s + _ROUNDING_S).mean()))
     low, high = 1, 1
-    while attained(high) < wanted.share and high < UNCAPPED:
+    while attained(high) < share and high < UNCAPPED:
         low, high = high + 1, high * 2
     while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if attained(middle) >= wanted.share else (middle + 1, high)
+        low, high = (low, middle) if attained(middle) >= share else (middle + 1, high)
     return Side(
         workload=workload,
         provider=pool.provider,
