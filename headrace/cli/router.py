@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from headrace.cli.router_litellm import litellm
+from headrace.cli.router_waste import waste
 from headrace.errors import refuse
 from headrace.router.config import RouterConfig, to_json
 from headrace.router.types import RequestFacts
@@ -30,6 +31,7 @@ def router() -> None:
 
 
 router.add_command(litellm)
+router.add_command(waste)
 
 
 @router.command("serve")

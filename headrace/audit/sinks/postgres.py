@@ -10,7 +10,7 @@ from typing import Final
 import asyncpg  # type: ignore[import-untyped] # asyncpg 0.32 ships no py.typed
 
 from headrace.audit.chain import Link
-from headrace.audit.record import parse
+from headrace.audit.record import Entry, parse
 from headrace.audit.sinks.base import SinkConflict, SinkUnavailable
 
 _TIMEOUT_S: Final = 10.0
@@ -25,6 +25,11 @@ _DIFFERENT: Final = """
 SELECT e.sequence FROM headrace.entries e
 JOIN unnest($2::bigint[], $3::bytea[]) AS sent (sequence, hash) USING (sequence)
 WHERE e.writer = $1 AND e.hash <> sent.hash LIMIT 1
+"""
+_OUTCOMES: Final = """
+SELECT record FROM headrace.entries
+WHERE kind IN ('post', 'void', 'expire', 'refuse') AND ($1::interval IS NULL OR at >= now() - $1::interval)
+ORDER BY at, request_id
 """
 _UNREACHABLE: Final = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError)
 
@@ -117,3 +122,18 @@ async def read(dsn: str, writer: str) -> list[Link]:
         Link(writer=writer, sequence=row["sequence"], previous=row["previous"], record=row["record"], hash=row["hash"])
         for row in found
     ]
+
+
+async def outcomes(dsn: str, *, days: float | None = None) -> list[Entry]:
+    """The one outcome of each request of all writers, in the order of time; of the last `days` where given."""
+    try:
+        connection = await asyncpg.connect(dsn, timeout=_TIMEOUT_S)
+    except (*_UNREACHABLE, asyncpg.PostgresError) as error:
+        raise SinkUnavailable(type(error).__name__) from error
+    try:
+        found = await connection.fetch(_OUTCOMES, timedelta(days=days) if days is not None else None)
+    except (*_UNREACHABLE, asyncpg.PostgresError) as error:
+        raise SinkUnavailable(type(error).__name__) from error
+    finally:
+        await connection.close()
+    return [parse(row["record"]) for row in found]

@@ -17,8 +17,9 @@ import pytest
 from headrace.audit.chain import Intact, Link, verify
 from headrace.audit.record import parse
 from headrace.audit.sinks.base import MemorySink, Sink, SinkConflict, SinkUnavailable
-from headrace.audit.sinks.postgres import PostgresSink, grants, schema
+from headrace.audit.sinks.postgres import PostgresSink, grants, outcomes, schema
 from headrace.router.types import NANO
+from headrace.router.waste import waste
 from headrace_sandbox.model_servers.behaviour import Behaviour
 from tests.engine.router.world import (
     PATIENT,
@@ -172,11 +173,14 @@ async def test_postgres_killed_and_back_under_load_has_every_record_once(
             process.child.send_signal(signal.SIGTERM)
             assert process.child.wait(timeout=30) == 0
             found = links_of(await rows(port, "router-0"))
+            told = await outcomes(dsn(port, "router"), days=1)
             second.kill(signal.SIGQUIT)
         assert set(statuses) == {200}
         assert isinstance(verify("router-0", found), Intact)
         final = [entry.request_id for entry in map(parse, (item.record for item in found)) if entry.kind.final]
         assert len(final) == len(set(final)) == len(statuses), "each request exactly once"
+    assert sorted(entry.request_id for entry in told) == sorted(final)
+    assert waste(told).total.requests == len(statuses)
 
 
 async def test_two_replicas_never_exceed_a_cap_or_a_budget(session: aiohttp.ClientSession, tmp_path: Path) -> None:
