@@ -54,6 +54,7 @@ async def _run(given: argparse.Namespace) -> None:
     from headrace.router.keys import load_keys
     from headrace.router.litellm import application
     from headrace.router.litellm.exchange import Application, ProxyExchange
+    from headrace.router.litellm.rehearsal import rehearse
     from headrace.router.litellm.transport import PoolTransport
     from headrace.router.telemetry import log_to_stderr
 
@@ -76,6 +77,7 @@ async def _run(given: argparse.Namespace) -> None:
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # a banner and a list of models
             await lifespan.start()
+            await rehearse(cast(Application, app), policy)
         log_to_stderr()  # LiteLLM sets up logging of its own while it is imported and started
         application.quiet()
         await _replica()(

@@ -55,7 +55,7 @@ class ProxyExchange:
 
     async def run(self, sink: Sink) -> Refusal | None:
         """Serves the request into `sink`. A refusal means that nothing was sent yet and says what to answer."""
-        turn = self._turn
+        turn, sent = self._turn, orjson.dumps(clean.seen(self._body))
         while True:
             span = self._span.upstream("litellm")
             passage = Passage(
@@ -63,7 +63,7 @@ class ProxyExchange:
             )
             reply = _Reply(passage, sink, drop_usage=not clean.asks_for_usage(self._body))
             try:
-                fault = await self._call(passage, reply.send)
+                fault = await call(self._application, passage, sent, reply.send)
             except BaseException:  # cancelled: the caller has left, or the router stops
                 passage.finish()
                 span.ended(499, "cancelled")
@@ -107,38 +107,6 @@ class ProxyExchange:
         turn.settle(outcome, said=refusal.code, status=refusal.status, usage=passage.reader.usage)
         return refusal
 
-    async def _call(self, passage: Passage, send: Send) -> BaseException | None:
-        """One call of LiteLLM's application, in a task of its own; the exception that it ended with, if any.
-
-        When this is cancelled, LiteLLM is told that the caller has left and is cancelled too.
-        """
-        left = asyncio.Event()
-        inner = asyncio.create_task(self._inside(passage, left, send))
-        try:
-            await asyncio.wait({inner})
-        except asyncio.CancelledError:
-            left.set()
-            inner.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait({inner}, timeout=_CLEAN_UP_S)
-            raise
-        return asyncio.CancelledError() if inner.cancelled() else inner.exception()
-
-    async def _inside(self, passage: Passage, left: asyncio.Event, send: Send) -> None:
-        CURRENT.set(passage)
-        body = orjson.dumps(clean.seen(self._body))
-        pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-        async def receive() -> Message:
-            if pending:
-                return pending.pop()
-            await left.wait()
-            return {"type": "http.disconnect"}
-
-        scope = scope_of(_PATHS[passage.endpoint], len(body), passage.traceparent)
-        async with asyncio.timeout(None) as passage.deadline:
-            await self._application(scope, receive, send)
-
     async def _answered(self, passage: Passage, reply: _Reply, fault: BaseException | None) -> None:
         """An answer has begun: it ends well or visibly."""
         turn, ended = self._turn, passage.ended
@@ -163,7 +131,40 @@ class ProxyExchange:
         _LOG.log(level, what, extra={"fields": {"requestId": self._turn.facts.id, "error": kind, "status": status}})
 
 
-def scope_of(path: str, length: int, traceparent: str) -> dict[str, Any]:
+async def call(application: Application, passage: Passage, body: bytes, send: Send) -> BaseException | None:
+    """One call of LiteLLM's application, in a task of its own; the exception that it ended with, if any.
+
+    When this is cancelled, LiteLLM is told that the caller has left and is cancelled too.
+    """
+    left = asyncio.Event()
+    inner = asyncio.create_task(_inside(application, passage, body, left, send))
+    try:
+        await asyncio.wait({inner})
+    except asyncio.CancelledError:
+        left.set()
+        inner.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({inner}, timeout=_CLEAN_UP_S)
+        raise
+    return asyncio.CancelledError() if inner.cancelled() else inner.exception()
+
+
+async def _inside(application: Application, passage: Passage, body: bytes, left: asyncio.Event, send: Send) -> None:
+    CURRENT.set(passage)
+    pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Message:
+        if pending:
+            return pending.pop()
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    scope = _scope(_PATHS[passage.endpoint], len(body), passage.traceparent)
+    async with asyncio.timeout(None) as passage.deadline:
+        await application(scope, receive, send)
+
+
+def _scope(path: str, length: int, traceparent: str) -> dict[str, Any]:
     """The ASGI scope of a POST to LiteLLM's application."""
     return {
         "type": "http",
