@@ -77,6 +77,8 @@ class DataStoresArgs(TypedDict):
     """The cache."""
     database: NotRequired[DatabaseArgs]
     """The database."""
+    credentials_version: NotRequired[int]
+    """Raise it to replace the credentials by new ones."""
     tags: NotRequired[dict[str, str]]
     """Tags beside the cost tags."""
 
@@ -108,6 +110,7 @@ class DataStores(pulumi.ComponentResource):
         self._options = pulumi.ResourceOptions(parent=self)
         self._tags = cost_tags(place.owner(), name, args.get("tags"))
         self._account = account_of(opts)
+        self._generation = settings.credentials_version
         self._key = logs.encryption_key(
             self,
             name,
@@ -170,7 +173,7 @@ class DataStores(pulumi.ComponentResource):
             opts=self._options,
         )
         version = aws.secretsmanager.SecretVersion(
-            f"{self._name}-{role}",
+            f"{self._name}-{role}{f'-{self._generation}' if self._generation > 1 else ''}",
             secret_id=secret.id,
             # Of the alphabet that both a URL and ElastiCache take. Each run makes one, the first one is kept.
             secret_string=pulumi.Output.secret(secrets.token_urlsafe(48)),

@@ -224,7 +224,12 @@ class Router(pulumi.ComponentResource):
             name,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[*after, account, secret, identity]),
             **kube.properties(
-                manifests.migration(image, pulumi.Output.concat("--master-login=", master), self._place.region)
+                manifests.migration(
+                    image,
+                    self._plan.settings.data_stores.credentials_version,
+                    pulumi.Output.concat("--master-login=", master),
+                    self._place.region,
+                )
             ),
         )
         return [job]

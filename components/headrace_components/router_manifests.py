@@ -429,10 +429,10 @@ def migration_account() -> Manifest:
     return {"metadata": _meta(MIGRATION), "automountServiceAccountToken": False}
 
 
-def migration(image: str, login_argument: Any, region: str) -> Manifest:
-    """Makes the ledger's tables and the router's role, before the replicas start. Its name carries the image's digest,
-    so another image migrates again."""
-    digest = image.rpartition(":")[2][:8]
+def migration(image: str, credentials_version: int, login_argument: Any, region: str) -> Manifest:
+    """Makes the ledger's tables and the router's role, before the replicas start. Its name carries the image's digest
+    and the credentials' version, so another image migrates again, and another password is set."""
+    run = f"{image.rpartition(':')[2][:8]}-{credentials_version}"
     marks = {**labels(), "app.kubernetes.io/name": MIGRATION}
     container = {
         "name": "migrate",
@@ -449,7 +449,7 @@ def migration(image: str, login_argument: Any, region: str) -> Manifest:
         "volumeMounts": [{"name": "scratch", "mountPath": "/tmp"}],  # noqa: S108 # a mount of the pod
     }
     return {
-        "metadata": {**_meta(f"{MIGRATION}-{digest}"), "labels": marks},
+        "metadata": {**_meta(f"{MIGRATION}-{run}"), "labels": marks},
         "spec": {
             "backoffLimit": 4,
             "activeDeadlineSeconds": 600,

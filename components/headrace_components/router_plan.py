@@ -182,7 +182,7 @@ def checksum(*parts: str) -> str:
 
 
 def environment_of(headers: Mapping[str, Mapping[str, str]], given: Mapping[str, str | None]) -> dict[str, str]:
-    """Environment of the process, most of it secret: what of `given` has a value, and each serverless pool's headers."""
+    """Environment of the process, most of it secret: what of `given` is set, and each serverless pool's headers."""
     found = {name: value for name, value in given.items() if value}
     for pool, pairs in headers.items():
         found |= {variable(pool, header): value for header, value in pairs.items()}

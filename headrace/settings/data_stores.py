@@ -48,3 +48,5 @@ class DataStoreSettings(SettingsModel):
     """Counters and leases."""
     database: DatabaseSettings = DatabaseSettings()
     """Records."""
+    credentials_version: int = Field(default=1, ge=1)
+    """Raise it to replace the credentials of cache and database by new ones."""
