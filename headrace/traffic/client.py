@@ -48,7 +48,7 @@ def text_of(ask: Ask) -> str:
     """Filler of the right length, the same for the same ask."""
     rng = random.Random(ask.text_seed)  # noqa: S311 - filler
     wanted = ask.tokens_in * BYTES_PER_TOKEN
-    return " ".join(rng.choices(_WORDS, k=wanted // 7 + 1))[:wanted]
+    return " ".join(rng.choices(_WORDS, k=wanted // 6 + 1))[:wanted]
 
 
 def body_of(ask: Ask) -> bytes:
