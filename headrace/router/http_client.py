@@ -230,19 +230,19 @@ class Connection(asyncio.Protocol):
     def release(self) -> None:
         """See `Response.release`."""
         keep = self._complete and self._keeps and self.usable
+        if not keep:
+            self.close()  # while it is busy: at once, which tells the server to stop
         self._busy = False
         self._parser = None
         self._reset()
         if keep:
             self._client.keep(self)
-        else:
-            self.close()
 
     def close(self) -> None:
         """Lets go of the connection."""
         if self._transport is None:
             return
-        if self._busy:
+        if self._busy and not self._complete:
             self._transport.abort()  # at once: what is still to be sent is for nobody
         else:
             self._transport.close()

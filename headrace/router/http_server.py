@@ -153,6 +153,7 @@ class ServerConnection(asyncio.Protocol):
         self._ahead_bytes = 0
         self._closing = False  # no further request is read
         self._answered = False
+        self._staying: Request | None = None
         self._drained: asyncio.Future[None] | None = None
         self.full = False
         self._phase = _IDLE_S
@@ -164,7 +165,7 @@ class ServerConnection(asyncio.Protocol):
         self._headers: dict[str, str] = {}
         self._count = self._head_bytes = self._raw_bytes = 0
         self._length: int | None = None
-        self._expects = False
+        self._expects = self._chunked = False
         self._head_done = False
         self._request: Request | None = None
         self._body: list[bytes] = []
@@ -214,11 +215,8 @@ class ServerConnection(asyncio.Protocol):
         try:
             self._raw_bytes += len(data)
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # A request that offers another protocol is served as it is; nothing that follows is read as HTTP.
-            if self._request is not None and not self._ready and self._task is None:
-                self._refuse(self._server.application.malformed(400, "this server speaks HTTP/1.1 only"))
-            self._closing = True
+        except httptools.HttpParserUpgrade as upgrade:
+            self._stay(data[upgrade.args[0] :])
         except httptools.HttpParserError:
             if not self._closing:
                 self._refuse(self._server.application.malformed(400, "this is not a request of HTTP/1.1"))
@@ -232,6 +230,20 @@ class ServerConnection(asyncio.Protocol):
             if phase != self._phase:  # a limit for the whole phase: bytes that drip in don't extend it
                 self._phase = phase
                 self.deadline = self._loop.time() + phase
+
+    def _stay(self, rest: bytes) -> None:
+        """A request offers another protocol, as some clients always do: it is served in this one.
+
+        llhttp takes what follows such a head for the other protocol, so the body is read by a new parser that begins
+        with the same framing. The head was checked already.
+        """
+        request = self._request
+        if request is None or self._closing:
+            return
+        framing = "Transfer-Encoding: chunked" if self._chunked else f"Content-Length: {self._length or 0}"
+        self._staying = request
+        self._parser = httptools.HttpRequestParser(self)
+        self._feed(f"POST / HTTP/1.1\r\nConnection: close\r\n{framing}\r\n\r\n".encode() + rest)
 
     # -- httptools: an exception in one of these stops the parser -----------------------------------------------------
 
@@ -257,11 +269,16 @@ class ServerConnection(asyncio.Protocol):
             self._headers.setdefault(text, value.decode("utf-8", "surrogateescape"))
         elif text == "content-length":
             self._length = int(value) if value.isdigit() and len(value) < 20 else None
+        elif text == "transfer-encoding":
+            self._chunked = True  # llhttp has refused everything but chunks at the end
         elif text == "expect":
             self._expects = value.lower() == b"100-continue"
 
     def on_headers_complete(self) -> None:
         self._head_done = True
+        if self._staying is not None:
+            self._request, self._staying = self._staying, None
+            return
         request = self._request = Request(
             method=self._parser.get_method().decode("latin-1"),
             target=self._target.decode("latin-1"),
@@ -291,7 +308,7 @@ class ServerConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         request = self._request
-        if request is None or self._closing:
+        if request is None or self._closing or self._parser.should_upgrade():
             return
         request.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         close = not self._parser.should_keep_alive() or self._server.closing

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 import logging
 import os
@@ -218,6 +219,9 @@ class Router:
         await self._listen_admin(Admin(services, ready=self.not_ready))
         rules = Rules(headers=HEADERS, most_body=lambda: self.engine.policy.max_request_bytes)
         self._server = Server(self._api, rules)
+        # What is here now stays for ever: the collector needn't look at it again in the middle of a request.
+        gc.collect()
+        gc.freeze()
         await self._server.listen(options.host, options.port)
         _LOG.info("serving", extra={"fields": {"port": options.port, "policy": self.engine.policy.policy_version}})
 
