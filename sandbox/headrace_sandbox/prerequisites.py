@@ -104,10 +104,23 @@ def _secret(session: boto3.Session, url: str, region: str, name: str) -> None:
         return
 
 
+def _is_known(session: boto3.Session, url: str, kept: Mapping[str, str], role: str) -> bool:
+    """Whether the gateway still knows the kept session as one of the role; a gateway that was stopped has forgotten."""
+    client = session.client(
+        "sts",
+        endpoint_url=url,
+        aws_access_key_id=kept["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=kept["AWS_SECRET_ACCESS_KEY"],
+        aws_session_token=kept["AWS_SESSION_TOKEN"],
+    )
+    return f":assumed-role/{role.rsplit('/', 1)[-1]}/" in client.get_caller_identity()["Arn"]
+
+
 def _work_as(session: boto3.Session, url: str, context: SandboxContext, role: str) -> None:
     """Keep one session of the role for `engine_environment`: the engine is the same caller in every run."""
     file = environment.operator_file(context)
-    if file.is_file() and json.loads(file.read_text(encoding="utf-8"))["role"] == role:
+    kept = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if kept.get("role") == role and _is_known(session, url, kept, role):
         return
     client = session.client("sts", endpoint_url=url)
     given = client.assume_role(RoleArn=role, RoleSessionName="headrace")["Credentials"]
