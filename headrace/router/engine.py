@@ -77,6 +77,7 @@ class Engine:
         self._lines: dict[tuple[str, bool], deque[_Waiter]] = {}
         self._short: dict[str, int] = {}
         self._elsewhere: dict[str, int] = {}
+        self._elsewhere_in = period
 
     @property
     def in_flight(self) -> int:
@@ -330,15 +331,18 @@ class Engine:
     def spent_elsewhere(self, money: Mapping[str, int]) -> None:
         """What other replicas have spent or reserved this month, by scope: thresholds are of the whole budget.
 
-        What was spent before this replica heard of it for the first time was told by others.
+        What was spent before this replica heard of it for the first time was told by others. What others give back of
+        their reservations does not make a threshold be passed again.
         """
+        if self._elsewhere_in != self.state.period:
+            self._elsewhere, self._elsewhere_in = {}, self.state.period
         for scope, spent in money.items():
             known = self._elsewhere.get(scope)
             if known is not None and spent > known:
                 account = self.state.accounts.get(scope)
                 own = account.spent if account is not None else 0
                 self._alert(scope, own + known, own + spent)
-            self._elsewhere[scope] = spent
+            self._elsewhere[scope] = max(spent, known or 0)
 
     def stop_waiting(self) -> None:
         """Answers everybody in line: the router stops."""
