@@ -19,7 +19,7 @@ from headrace.audit.record import Entry, parse
 from headrace.audit.segments import Torn, read_links
 from headrace.audit.sinks.postgres import grants, read, schema
 from tests.contract.runner import Run
-from tests.contract.world import ENGINES, Engine, Vector, World, quiet_port, vectors
+from tests.contract.world import ENGINES, Engine, Vector, World, open_folder, quiet_port, vectors
 from tests.engine.router.world import (
     Process,
     postgres_ready,
@@ -46,14 +46,12 @@ class Running:
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("contract")
-    for part in (folder, folder.parent, folder.parent.parent):
-        part.chmod(0o711)  # PostgreSQL runs as nobody where we are root
     world = World(folder=folder, vectors=VECTORS)
     redis, postgres = quiet_port(), quiet_port()
     dsn = f"postgresql://router@127.0.0.1:{postgres}/postgres"
     with ExitStack() as stack:
         stack.enter_context(start_redis(redis, folder / "redis"))
-        database = stack.enter_context(start_postgres(postgres, folder / "postgres"))
+        database = stack.enter_context(start_postgres(postgres, stack.enter_context(open_folder()) / "postgres"))
         stack.callback(database.kill, signal.SIGINT)
         engines = {
             # Each in a database of its own: they are not replicas of each other.

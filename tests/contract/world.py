@@ -7,7 +7,8 @@ import json
 import random
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -54,6 +55,15 @@ def quiet_port() -> int:
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
+
+
+@contextlib.contextmanager
+def open_folder() -> Iterator[Path]:
+    """A folder that an unprivileged PostgreSQL can reach, also while another pytest makes the tree of tests private."""
+    with tempfile.TemporaryDirectory(prefix="headrace-pg-", ignore_cleanup_errors=True) as made:
+        folder = Path(made)
+        folder.chmod(0o711)
+        yield folder
 
 
 def filled(value: Any, slug: str) -> Any:

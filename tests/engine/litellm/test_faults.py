@@ -21,7 +21,7 @@ from headrace.audit.sinks.postgres import grants, read, schema
 from headrace.router.litellm import versions
 from headrace_sandbox import litellm_environment
 from headrace_sandbox.model_servers.behaviour import Behaviour
-from tests.contract.world import Engine, quiet_port
+from tests.contract.world import Engine, open_folder, quiet_port
 from tests.engine.router.world import (
     PATIENT,
     SECRET,
@@ -99,8 +99,6 @@ class Load:
 async def test_stores_that_go_away_a_reload_and_a_kill_under_load_lose_and_double_no_record(
     session: aiohttp.ClientSession, tmp_path: Path, environment: Path
 ) -> None:
-    for part in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        part.chmod(0o711)  # PostgreSQL runs as nobody where we are root
     redis, postgres = quiet_port(), quiet_port()
     dsn = f"postgresql://router@127.0.0.1:{postgres}/postgres"
     engine = Engine(
@@ -113,8 +111,9 @@ async def test_stores_that_go_away_a_reload_and_a_kill_under_load_lose_and_doubl
         pools = {"floor": floor_at(floor, slotsPerInstance=8)}
         write_files(tmp_path, pools=pools, callerBreaker=PATIENT)
         with contextlib.ExitStack() as stack:
+            folder = stack.enter_context(open_folder()) / "postgres"
             first = stack.enter_context(start_redis(redis, tmp_path / "redis"))
-            database = stack.enter_context(start_postgres(postgres, tmp_path / "postgres"))
+            database = stack.enter_context(start_postgres(postgres, folder))
             wait_for(redis_ready(redis), what="Redis", seconds=START_S)
             wait_for(postgres_ready(postgres), what="PostgreSQL", seconds=START_S)
             await _make_tables(postgres)
@@ -130,7 +129,7 @@ async def test_stores_that_go_away_a_reload_and_a_kill_under_load_lose_and_doubl
                 assert set(await load.more()) == {200}, "without its sink it serves on; the spool keeps the records"
                 assert engine.ready()
                 stack.enter_context(start_redis(redis, tmp_path / "redis"))
-                again = stack.enter_context(start_postgres(postgres, tmp_path / "postgres"))
+                again = stack.enter_context(start_postgres(postgres, folder))
                 stack.callback(again.kill, signal.SIGINT)
                 wait_for(postgres_ready(postgres), what="PostgreSQL", seconds=START_S)
                 pools["new"] = floor_at(other, slotsPerInstance=8)
