@@ -31,9 +31,9 @@ from headrace_sandbox.traffic.clock import Clock
 from headrace_sandbox.traffic.deployed import DeployedRouter
 
 # Platform seconds that pass in one second, and how much platform time each replay takes: half a minute altogether.
-SPEED: Final = 10.0
-DAY_S: Final = 300.0
-TRACE_S: Final = 60.0
+SPEED: Final = 8.0
+DAY_S: Final = 264.0
+TRACE_S: Final = 40.0
 # Tokens that one event of a stream carries: about one event each second of platform time.
 _CHUNK_TOKENS: Final = 20
 GENERATED: Final = "generated day"
