@@ -495,7 +495,7 @@ async def test_ten_thousand_malformed_requests_give_no_500_and_no_leak(
             wait_for(replica.ready, what="the router")
             await ask(session, replica)
             random_ = random.Random(20261121)  # noqa: S311 - test data
-            gate = asyncio.Semaphore(64)
+            gate = asyncio.Semaphore(128)
             statuses: dict[int, int] = {}
 
             async def one(data: bytes) -> None:
