@@ -127,6 +127,7 @@ async def _send(session: aiohttp.ClientSession, ask: Ask, body: bytes, key: str,
         error = type(failed).__name__
     data = b"".join(pieces)
     tokens, code, complete = read_answer(data, stream=ask.stream, status=status)
+    left = left and not complete  # whoever hangs up on the last byte has the whole answer
     return Seen(
         ask=ask,
         status=status,
@@ -137,7 +138,7 @@ async def _send(session: aiohttp.ClientSession, ask: Ask, body: bytes, key: str,
         tokens_out=None if left else tokens,
         code=code,
         complete=complete and not error and not left,
-        left=left and not complete,
+        left=left,
         error=error,
     )
 
