@@ -62,19 +62,23 @@ class ProxyExchange:
                 turn=turn, upstream=self._upstream, beside=clean.beside(self._body), traceparent=span.traceparent
             )
             reply = _Reply(passage, sink, drop_usage=not clean.asks_for_usage(self._body))
+            ended = (499, "cancelled")
             try:
                 fault = await call(self._application, passage, sent, reply.send)
-            except BaseException:  # cancelled: the caller has left, or the router stops
                 passage.finish()
-                span.ended(499, "cancelled")
+                if reply.left:
+                    raise ConnectionResetError("the caller is gone")  # noqa: TRY301 - ends as if it were cancelled
+                refusal = await self._concluded(passage, reply, fault, sink)
+                ended = (reply.status or 0, type(fault).__name__ if fault is not None else "")
+            except BaseException:  # cancelled, or the caller's connection broke: nobody reads on
+                passage.finish()
                 if turn.admission is not None:
                     turn.abandon(passage.reader.usage)
                 elif not turn.ended:
                     turn.gone()
                 raise
-            passage.finish()
-            span.ended(reply.status or 0, type(fault).__name__ if fault is not None else "")
-            refusal = await self._concluded(passage, reply, fault, sink)
+            finally:
+                span.ended(*ended)
             if turn.ended:
                 return refusal
 
@@ -195,6 +199,8 @@ class _Reply:
         """LiteLLM's own status."""
         self.began = False
         """Whether a stream to the caller has begun."""
+        self.left = False
+        """Whether the caller's connection broke while it was written."""
 
     @property
     def pool(self) -> str:
@@ -227,12 +233,16 @@ class _Reply:
             self._pieces.append(data)
             return
         passed = self._events.feed(data)
-        if not self.began:
-            self.began = True
-            self._passage.turn.begin()
-            self._sink.begin(status=200, content_type=_EVENTS, pool=self.pool)
-        if passed:
-            await self._sink.write(passed)
+        try:
+            if not self.began:
+                self.began = True
+                self._passage.turn.begin()
+                self._sink.begin(status=200, content_type=_EVENTS, pool=self.pool)
+            if passed:
+                await self._sink.write(passed)
+        except ConnectionError:
+            self.left = True
+            raise
 
     async def finish(self) -> None:
         """The answer is complete."""

@@ -1,0 +1,190 @@
+"""A turn through an application that stands for LiteLLM's: however it ends, the slot goes back once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headrace.audit.record import Kind, parse
+from headrace.audit.segments import Torn, read_links
+from headrace.audit.spool import Spool
+from headrace.router.callers import Callers
+from headrace.router.classify import Caller, Parsed
+from headrace.router.engine import Engine, RetryBudget
+from headrace.router.events import Outcome
+from headrace.router.journal import Journal
+from headrace.router.lease import fixed
+from headrace.router.litellm.exchange import Application, ProxyExchange, Receive, Send
+from headrace.router.litellm.passage import CURRENT, Passage
+from headrace.router.metrics import Metrics
+from headrace.router.telemetry import Propagation
+from headrace.router.turn import Services, Turn
+from headrace.router.types import Refusal
+from headrace.router.upstream import Answer, Upstream
+from tests.unit.router.worlds import config, request
+
+Scope = MutableMapping[str, Any]
+
+
+@pytest.fixture
+def services(tmp_path: Path) -> Services:
+    """What turns work with; `outcomes` closes its journal."""
+    spool = Spool(tmp_path, "w")
+    policy = config()
+    engine = Engine(policy, clock=time.monotonic, period="2026-11", leases=fixed(policy), accounts={})
+    journal = Journal(spool, secret=b"s" * 16, now_us=lambda: 1, period=lambda: "2026-11")
+    return Services(
+        engine=engine,
+        journal=journal,
+        metrics=Metrics(),
+        retries=RetryBudget(),
+        callers=Callers(policy.caller_breaker),
+    )
+
+
+class Caught:
+    """A caller's connection that may break."""
+
+    def __init__(self, *, breaks: bool = False) -> None:
+        self.body = b""
+        self.broken = False
+        self._breaks = breaks
+
+    def whole(self, *, status: int, content_type: str, pool: str, body: bytes) -> None:
+        if self._breaks:
+            raise ConnectionResetError
+        self.body = body
+
+    def begin(self, *, status: int, content_type: str, pool: str) -> None:
+        return
+
+    async def write(self, data: bytes) -> None:
+        if self._breaks:
+            raise ConnectionResetError
+        self.body += data
+
+    def end(self, *, broken: bool) -> None:
+        self.broken = broken
+
+
+def turn_of(services: Services, *, stream: bool) -> Turn:
+    caller = Caller(key_id="k", tenant="search", project="assistant", environment="test")
+    turn = Turn(services, Parsed(facts=request(stream=stream), conversation="c", prompt_digest_input=b"p"), caller)
+    assert turn.enter() is None
+    return turn
+
+
+async def through(
+    services: Services, sink: Caught, application: Application, *, stream: bool = False
+) -> Refusal | None:
+    turn = turn_of(services, stream=stream)
+    span = Propagation().request(turn.facts, None)
+    body = {"model": "chat", "messages": [{"role": "user", "content": "p"}], "stream": stream}
+    return await ProxyExchange(turn, Upstream(), body, span, application=application).run(sink)
+
+
+def told(passage: Passage, *, stream: bool) -> None:
+    """What the transport notes of a good answer."""
+    passage.answer = Answer(status=200, content_type="-", first=b"{}", document=None if stream else {})
+    passage.sent = True
+
+
+async def placed() -> Passage:
+    passage = CURRENT.get()
+    assert passage is not None
+    await passage.turn.place()
+    return passage
+
+
+def outcomes(services: Services) -> list[tuple[Kind, str]]:
+    """Final entries, once the journal is closed; nothing may be in flight or reserved."""
+    engine = services.engine
+    assert engine.in_flight == 0 and engine.waiting == 0, "a slot leaked"
+    assert all(account.reserved == 0 for account in engine.state.accounts.values()), "a reservation leaked"
+    spool = services.journal.spool
+    spool.close()
+    entries = [parse(link.record) for link in read_links(spool.directory, spool.writer) if not isinstance(link, Torn)]
+    return [(entry.kind, entry.outcome) for entry in entries if entry.kind.final]
+
+
+async def never(scope: Scope, receive: Receive, send: Send) -> None:
+    await placed()
+    await asyncio.sleep(3600)
+
+
+async def fails_before(scope: Scope, receive: Receive, send: Send) -> None:
+    raise ValueError("LiteLLM is broken")
+
+
+async def fails_after(scope: Scope, receive: Receive, send: Send) -> None:
+    await placed()
+    raise ValueError("LiteLLM is broken")
+
+
+async def answers(scope: Scope, receive: Receive, send: Send) -> None:
+    passage = await placed()
+    told(passage, stream=passage.stream)
+    passage.end(Outcome.OK, "ok", 200)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b'data: {"a":1}\n\n', "more_body": False})
+
+
+async def refuses(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 422, "headers": []})
+    await send({"type": "http.response.body", "body": b"the prompt, repeated", "more_body": False})
+
+
+async def answers_unasked(scope: Scope, receive: Receive, send: Send) -> None:
+    """As a mock answer or a cache would: no pool was called."""
+    await placed()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b'{"made":"up"}', "more_body": False})
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_is_passed_on_and_recorded(services: Services, *, stream: bool) -> None:
+    sink = Caught()
+    assert await through(services, sink, answers, stream=stream) is None
+    assert b'{"a":1}' in sink.body and not sink.broken
+    assert outcomes(services) == [(Kind.POST, "ok")]
+
+
+@pytest.mark.parametrize(
+    ("application", "status", "outcome"),
+    [
+        (fails_before, 502, (Kind.REFUSE, "proxy_failed")),
+        (fails_after, 502, (Kind.POST, "proxy_failed")),
+        (refuses, 422, (Kind.REFUSE, "invalid_request")),
+        (answers_unasked, 502, (Kind.POST, "proxy_failed")),
+    ],
+)
+async def test_a_failure_of_litellm_is_an_error_of_ours_and_frees_the_slot(
+    services: Services, application: Application, status: int, outcome: tuple[Kind, str]
+) -> None:
+    sink = Caught()
+    refusal = await through(services, sink, application)
+    assert refusal is not None and refusal.status == status
+    assert "prompt" not in refusal.sentence and sink.body == b"", "nothing of LiteLLM's words or answers gets out"
+    assert outcomes(services) == [outcome]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_connection_that_breaks_while_it_is_written_frees_the_slot(services: Services, *, stream: bool) -> None:
+    with pytest.raises(ConnectionResetError):
+        await through(services, Caught(breaks=True), answers, stream=stream)
+    assert outcomes(services) == [(Kind.POST, "cancelled")]
+
+
+async def test_a_caller_that_leaves_cancels_litellm_and_frees_the_slot(services: Services) -> None:
+    task = asyncio.create_task(through(services, Caught(), never))
+    while not services.engine.in_flight:
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert outcomes(services) == [(Kind.POST, "cancelled")]
