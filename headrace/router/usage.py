@@ -51,6 +51,13 @@ class UsageReader:
             else:
                 self._buffer += chunk
             return
+        if (
+            not self._buffer
+            and chunk.endswith(b"\n\n")
+            and not (b'"usage"' in chunk or b"[DONE]" in chunk or b'"choices":[]' in chunk or b'"choices": []' in chunk)
+        ):  # whole events of content and nothing else: nearly every chunk
+            self._events += chunk.count(b"\ndata:") + chunk.startswith(b"data:")
+            return
         self._buffer += chunk
         *lines, rest = self._buffer.split(b"\n")
         if len(rest) > _LONGEST_LINE:

@@ -190,6 +190,24 @@ def test_a_stream_is_the_same_however_it_is_cut(cuts: list[int], drop: bool) -> 
     assert out + passing.rest() == (data.replace(usage, b"") if drop else data)
 
 
+@given(cuts=st.lists(st.integers(1, 60), max_size=30))
+def test_content_events_are_counted_the_same_however_they_are_cut(cuts: list[int]) -> None:
+    events = [
+        b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n',
+        b": a comment\n\n",
+        b'data: {"choices":[{"delta":{"content":"data: not one"}}]}\n\n',
+        b'event: ping\ndata: {"choices":[{"delta":{}}]}\n\n',
+        b'data: {"choices":[],"x":1}\n\n',
+    ]
+    rest = b"".join(events) * 2
+    reader = UsageReader(stream=True, prompt_estimate=1)
+    for size in [*cuts, len(rest)]:
+        reader.feed(rest[:size])
+        rest = rest[size:]
+    reader.finish()
+    assert reader.usage.completion == 6
+
+
 def test_a_stream_without_usage_is_counted() -> None:
     reader = UsageReader(stream=True, prompt_estimate=11)
     reader.feed(b'data: {"choices":[{}]}\n\n' * 5)
