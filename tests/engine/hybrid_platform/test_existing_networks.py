@@ -83,8 +83,12 @@ def test_an_adopted_network_is_used_and_nothing_of_it_is_made(
     assert not kinds & {"aws:ec2/vpc:Vpc", "aws:ec2/subnet:Subnet", "aws:ec2/natGateway:NatGateway"}, sorted(kinds)
     groups = [one for one in planned if one["type"] == "aws:eks/nodeGroup:NodeGroup"]
     assert groups, "the rest of the platform is made"
-    used = {subnet for one in groups for subnet in one["inputs"]["subnetIds"]}
-    assert used == set(network.subnets["private"].values()), "nodes stand in the adopted private subnets"
+    for group in groups:
+        kind = "router" if group["inputs"]["nodeGroupName"] == "router" else "private"
+        used, adopted = set(group["inputs"]["subnetIds"]), set(network.subnets[kind].values())
+        assert used <= adopted, f"{group['inputs']['nodeGroupName']} stands in the adopted {kind} subnets"
+    database = next(one for one in planned if one["type"] == "aws:rds/subnetGroup:SubnetGroup")
+    assert set(database["inputs"]["subnetIds"]) == set(network.subnets["intra"].values())
 
 
 def test_an_adopted_private_subnet_with_a_way_out_is_refused(
