@@ -103,13 +103,18 @@ def _every_request_once(seen: Sequence[Seen], rows: Sequence[Row]) -> Iterator[s
         yield f"{len(foreign)} requests are in the ledger that no caller sent: {_some(foreign)}"
 
 
+def _hung_up(one: Seen) -> bool:
+    """Whether a caller meant to hang up and was answered until then; it may have had the last byte by chance."""
+    return one.left or (one.ask.leaves_after_s is not None and one.complete)
+
+
 def _same_story(seen: Sequence[Seen], rows: Sequence[Row]) -> Iterator[str]:
     booked = {row.request_id: row for row in rows}
     for one in seen:
         row = booked.get(one.id)
         if row is None:
             continue
-        if one.left:  # the router may have written the last byte just before the caller hung up
+        if _hung_up(one):  # the router may have written the last byte just before the caller hung up
             if row.status not in (_GONE, one.status):
                 yield f"{one.id}: its caller hung up, the ledger says {row.status}"
             continue
@@ -176,7 +181,7 @@ def _tokens_agree(
 ) -> Iterator[str]:
     """An answer that its caller left may have been generated a little further than anybody read; each of the router's
     own requests is answered with one token."""
-    slack = sum(one.ask.max_tokens for one in seen if one.left or one.error)
+    slack = sum(one.ask.max_tokens for one in seen if _hung_up(one) or one.error)
     for pool, state in after.servers.items():
         made = int(state["tokensOut"]) - int(before.servers.get(pool, {}).get("tokensOut", 0))
         booked = sum(row.tokens_out for row in rows if row.pool == pool)

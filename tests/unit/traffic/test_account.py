@@ -111,6 +111,16 @@ def test_a_caller_that_hung_up_may_have_left_a_little_unread() -> None:
     assert found(replay) == [], "the server generated 20 tokens, 8 were read before the caller went away"
 
 
+def test_a_caller_that_hung_up_on_the_last_byte_may_be_booked_either_way() -> None:
+    for status, outcome, tokens in ((499, "cancelled", 12), (200, "ok", 20)):
+        replay = Replay()
+        replay.seen[0] = replace(replay.seen[0], ask=replace(replay.seen[0].ask, leaves_after_s=1.0))
+        replay.rows[0] = replace(replay.rows[0], status=status, outcome=outcome, tokens_out=tokens)
+        replay.metrics.pop(series("headrace_requests_total", pool="floor", status="200", workload="chat"))
+        replay.metrics[series("headrace_requests_total", pool="floor", status=str(status), workload="chat")] = 1
+        assert found(replay) == [], outcome
+
+
 def test_metrics_are_read_by_series_and_labels() -> None:
     text = '# TYPE headrace_spills counter\nheadrace_spills_total{pool="b",reason="spill-full"} 3.0\n'
     assert read_metrics(text)[series("headrace_spills_total", pool="b", reason="spill-full")] == 3.0
