@@ -216,13 +216,13 @@ class Router:
         for background in (self.drain, self.webhook, self.checkpoints):
             if background is not None:
                 self._tasks.append(asyncio.create_task(background.run()))
-        await self._listen_admin(Admin(services, ready=self.not_ready))
         rules = Rules(headers=HEADERS, most_body=lambda: self.engine.policy.max_request_bytes)
         self._server = Server(self._api, rules)
         # What is here now stays for ever: the collector needn't look at it again in the middle of a request.
         gc.collect()
         gc.freeze()
         await self._server.listen(options.host, options.port)
+        await self._listen_admin(Admin(services, ready=self.not_ready))  # ready means that the port above is open
         _LOG.info("serving", extra={"fields": {"port": options.port, "policy": self.engine.policy.policy_version}})
 
     async def _listen_admin(self, admin: Admin) -> None:
