@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
+from headrace_sandbox.kubernetes.kube import Kube
 from headrace_sandbox.kubernetes.nodes import balancers, volumes
 
 CLASSES: dict[str, dict[str, Any]] = {
@@ -60,6 +61,27 @@ def test_only_released_volumes_that_do_not_outlive_their_claim_are_removed() -> 
         made("Released", "Delete", driver="efs.csi.aws.com"),
     ]
     assert list(volumes.released(every)) == [f"Released-Delete-{volumes.DRIVER}"]
+
+
+class Server:
+    """An API server of plain lists."""
+
+    def __init__(self, **listed: list[dict[str, Any]]) -> None:
+        self.listed = listed
+        self.deleted: list[str] = []
+
+    def items(self, path: str) -> list[dict[str, Any]]:
+        return self.listed.get(path.rsplit("/", 1)[-1], [])
+
+    def delete(self, path: str) -> bool:
+        self.deleted.append(path)
+        return True
+
+
+def test_a_volume_goes_with_its_claim_also_when_its_class_went_first() -> None:
+    server = Server(persistentvolumes=[made("Released", "Delete")])
+    volumes.turn(cast("Kube", server), ZONES)
+    assert server.deleted == [f"/api/v1/persistentvolumes/Released-Delete-{volumes.DRIVER}"]
 
 
 def test_a_balancer_is_what_the_annotations_say() -> None:

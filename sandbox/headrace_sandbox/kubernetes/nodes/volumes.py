@@ -28,9 +28,7 @@ _CONFLICT: Final = 409
 def turn(kube: Kube, zones: Mapping[str, str]) -> None:
     """One pass. `zones`: node -> zone."""
     classes = {one["metadata"]["name"]: one for one in kube.items(_CLASSES) if one["provisioner"] == DRIVER}
-    if not classes:
-        return
-    for volume in wanted(kube.items(_CLAIMS), classes, zones):
+    for volume in wanted(kube.items(_CLAIMS) if classes else (), classes, zones):
         try:
             kube.create(_VOLUMES, volume)
         except KubeError as error:
@@ -38,6 +36,7 @@ def turn(kube: Kube, zones: Mapping[str, str]) -> None:
                 raise
         else:
             log.info("made %s for %s", volume["metadata"]["name"], volume["spec"]["claimRef"]["name"])
+    # Also where the class is gone: a volume says for itself what becomes of it.
     for name in released(kube.items(_VOLUMES)):
         kube.delete(f"{_VOLUMES}/{name}")
         log.info("removed %s", name)
