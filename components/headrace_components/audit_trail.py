@@ -9,8 +9,9 @@ from headrace.errors import refuse
 from headrace.rules.facts import AuditTrailFacts
 from headrace.settings.store import AuditSettings
 from headrace_components import documents, inputs, logs
+from headrace_components.locked_bucket import locked_bucket
 from headrace_components.place import Place, PlaceArgs, account_of, read_place
-from headrace_components.tags import cost_tags, named
+from headrace_components.tags import cost_tags
 
 MAX_BUCKET_NAME = 63
 
@@ -75,61 +76,14 @@ class AuditTrail(pulumi.ComponentResource):
         )
 
     def _bucket(self, name: str, bucket_name: str, settings: AuditSettings, key: aws.kms.Key) -> aws.s3.Bucket:
-        bucket = aws.s3.Bucket(
+        bucket = locked_bucket(
+            self,
             name,
-            bucket=bucket_name,
-            # Can only be switched on at creation.
-            object_lock_enabled=True,
-            force_destroy=False,
-            tags=named(self._tags, bucket_name),
-            opts=self._options,
-        )
-        versioning = aws.s3.BucketVersioning(
-            name, bucket=bucket.id, versioning_configuration={"status": "Enabled"}, opts=self._options
-        )
-        after = pulumi.ResourceOptions(parent=self, depends_on=[versioning])
-        aws.s3.BucketPublicAccessBlock(
-            name,
-            bucket=bucket.id,
-            block_public_acls=True,
-            block_public_policy=True,
-            ignore_public_acls=True,
-            restrict_public_buckets=True,
-            opts=self._options,
-        )
-        aws.s3.BucketOwnershipControls(
-            name, bucket=bucket.id, rule={"object_ownership": "BucketOwnerEnforced"}, opts=self._options
-        )
-        aws.s3.BucketServerSideEncryptionConfiguration(
-            name,
-            bucket=bucket.id,
-            rules=[
-                {
-                    "apply_server_side_encryption_by_default": {
-                        "sse_algorithm": "aws:kms",
-                        "kms_master_key_id": key.arn,
-                    },
-                    "bucket_key_enabled": True,
-                }
-            ],
-            opts=self._options,
-        )
-        mode, days = settings.object_lock_mode.value.upper(), settings.retention_days
-        aws.s3.BucketObjectLockConfiguration(
-            name, bucket=bucket.id, rule={"default_retention": {"mode": mode, "days": days}}, opts=after
-        )
-        aws.s3.BucketLifecycleConfiguration(
-            name,
-            bucket=bucket.id,
-            rules=[
-                {
-                    "id": "abort-incomplete-uploads",
-                    "status": "Enabled",
-                    "filter": {"prefix": ""},
-                    "abort_incomplete_multipart_upload": {"days_after_initiation": 7},
-                }
-            ],
-            opts=after,
+            bucket_name=bucket_name,
+            key=key,
+            lock_mode=settings.object_lock_mode.value.upper(),
+            retention_days=settings.retention_days,
+            tags=self._tags,
         )
         aws.s3.BucketPolicy(
             name,

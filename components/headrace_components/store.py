@@ -11,10 +11,11 @@ from headrace.settings.releases import ModelRelease
 from headrace.settings.store import ModelStoreSettings
 from headrace_components import documents, inputs, logs
 from headrace_components.images import Registry
+from headrace_components.locked_bucket import locked_bucket
 from headrace_components.place import Place, PlaceArgs, account_of, read_place
 from headrace_components.pool_plan import release_facts
 from headrace_components.repositories import CACHE_LIFECYCLE, MIRROR_LIFECYCLE, mirror_repositories, upstream_url
-from headrace_components.tags import cost_tags, named
+from headrace_components.tags import cost_tags
 
 # Governance: a principal with a special permission can still remove a release that should never have been stored. The
 # audit trail, which nobody may shorten, has compliance mode.
@@ -118,66 +119,14 @@ class ModelStore(pulumi.ComponentResource):
         source_key: str,
         source: pulumi.Input[str],
     ) -> None:
-        bucket = aws.s3.Bucket(
+        bucket = locked_bucket(
+            self,
             name,
-            bucket=bucket_name,
-            # Can only be switched on at creation.
-            object_lock_enabled=True,
-            force_destroy=False,
-            tags=named(self._tags, bucket_name),
-            opts=self._options,
-        )
-        versioning = aws.s3.BucketVersioning(
-            name,
-            bucket=bucket.id,
-            versioning_configuration={"status": "Enabled"},
-            opts=self._options,
-        )
-        aws.s3.BucketPublicAccessBlock(
-            name,
-            bucket=bucket.id,
-            block_public_acls=True,
-            block_public_policy=True,
-            ignore_public_acls=True,
-            restrict_public_buckets=True,
-            opts=self._options,
-        )
-        aws.s3.BucketOwnershipControls(
-            name, bucket=bucket.id, rule={"object_ownership": "BucketOwnerEnforced"}, opts=self._options
-        )
-        aws.s3.BucketServerSideEncryptionConfiguration(
-            name,
-            bucket=bucket.id,
-            rules=[
-                {
-                    "apply_server_side_encryption_by_default": {
-                        "sse_algorithm": "aws:kms",
-                        "kms_master_key_id": key.arn,
-                    },
-                    # One key request per bucket rather than per object: weights are read in many parts.
-                    "bucket_key_enabled": True,
-                }
-            ],
-            opts=self._options,
-        )
-        aws.s3.BucketObjectLockConfiguration(
-            name,
-            bucket=bucket.id,
-            rule={"default_retention": {"mode": OBJECT_LOCK_MODE, "days": settings.retention_days}},
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[versioning]),
-        )
-        aws.s3.BucketLifecycleConfiguration(
-            name,
-            bucket=bucket.id,
-            rules=[
-                {
-                    "id": "abort-incomplete-uploads",
-                    "status": "Enabled",
-                    "filter": {"prefix": ""},
-                    "abort_incomplete_multipart_upload": {"days_after_initiation": 7},
-                }
-            ],
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[versioning]),
+            bucket_name=bucket_name,
+            key=key,
+            lock_mode=OBJECT_LOCK_MODE,
+            retention_days=settings.retention_days,
+            tags=self._tags,
         )
         aws.s3.BucketPolicy(
             name,
