@@ -15,13 +15,24 @@ from headrace_sandbox.service import SandboxContext
 DEFAULT_TIMEOUT_S: Final = 900.0
 
 
+SHOWN_LINES: Final = 60
+
+
 class StackError(Exception):
-    """A command of the engine failed. The message is the command and everything it printed."""
+    """A command of the engine failed. The message is the command and the end of what it printed: the engine puts its
+    diagnostics there, and a log that is cut keeps them. Everything it printed is in `done`."""
 
     def __init__(self, done: subprocess.CompletedProcess[str]) -> None:
         shown = " ".join(map(str, done.args))
-        super().__init__(f"{shown} ended with code {done.returncode}\n{done.stdout}\n{done.stderr}")
+        super().__init__(f"{shown} ended with code {done.returncode}\n{last_lines(done.stdout)}\n{done.stderr}".rstrip())
         self.done = done
+
+
+def last_lines(text: str, count: int = SHOWN_LINES) -> str:
+    """The diagnostics of the engine's output where it has some, else its last lines."""
+    lines = text.rstrip().splitlines()
+    start = next((at for at, line in enumerate(lines) if line.startswith("Diagnostics:")), len(lines) - count)
+    return "\n".join(lines[max(0, start) :][: 2 * count])
 
 
 @dataclass(frozen=True, kw_only=True)

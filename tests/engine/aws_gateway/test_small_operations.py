@@ -170,7 +170,7 @@ def test_a_rule_between_groups_keeps_its_description(cloud: Cloud, network: dict
     assert description() == "among peers", "a changed description shows"
 
 
-def test_a_nat_gateway_takes_its_interface_with_it(cloud: Cloud, network: dict[str, Any]) -> None:
+def test_a_nat_gateway_takes_its_interface_with_it_and_frees_its_address(cloud: Cloud, network: dict[str, Any]) -> None:
     ec2, subnet = cloud.client("ec2"), network["subnets"][0]
 
     def interfaces() -> set[str]:
@@ -183,3 +183,5 @@ def test_a_nat_gateway_takes_its_interface_with_it(cloud: Cloud, network: dict[s
     assert len(interfaces() - before) == 1, "a NAT gateway stands in its subnet with an interface of its own"
     ec2.delete_nat_gateway(NatGatewayId=gateway)
     assert interfaces() == before
+    successor = ec2.create_nat_gateway(SubnetId=subnet, AllocationId=address)["NatGateway"]
+    assert successor["NatGatewayAddresses"][0]["AllocationId"] == address, "the next one takes the same address"
