@@ -87,7 +87,9 @@ def engine_environment(
         **tools,
         "PATH": f"{context.bin}{os.pathsep}{tools['PATH']}",
         "PULUMI_HOME": str(base / "pulumi-home"),
-        "PULUMI_BACKEND_URL": f"file://{state}",
+        # Without the sidecar files for attributes: unlike the state they are not written atomically, and an engine that is
+        # killed while it writes one leaves a stack that no command can load ("failed to load checkpoint: EOF").
+        "PULUMI_BACKEND_URL": f"file://{state}?metadata=skip",
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(_passphrase(base / "passphrase")),
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         "HEADRACE_SANDBOX_DIR": str(context.directory),

@@ -209,9 +209,11 @@ def test_destroy_leaves_nothing(deployed: Live) -> None:
 
 def test_an_engine_killed_in_mid_up_leaves_no_orphan_and_the_next_up_completes(live: Live) -> None:
     """Killed three times: while the network is made, while the account's rest is, and while the cluster is filled."""
+    state = live.context.directory.parent / "state"
     for more in (20, 60, 60):  # of about 310
         live.up_killed_after(created=more)
         assert live.strangers() == set(), f"killed after {more} more: what the state doesn't know was taken away again"
+        assert list(state.rglob("*.attrs")) == [], "nothing is written that a kill could leave half-written"
     live.stack.up()
     assert set(live.stack.changes()) == {"same"}
     assert live.strangers() == set()

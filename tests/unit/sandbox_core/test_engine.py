@@ -98,7 +98,7 @@ def test_the_engine_finds_only_the_sandbox(tmp_path: Path, monkeypatch: pytest.M
     whole = environment.process_environment(context, found=found)
     assert whole["AWS_ENDPOINT_URL"] == "http://127.0.0.1:1"
     assert not {"AWS_PROFILE", "AWS_SESSION_TOKEN", "PULUMI_ACCESS_TOKEN"} & set(whole), "the user's accounts stay out"
-    assert whole["PULUMI_BACKEND_URL"] == f"file://{tmp_path / 'state'}"
+    assert whole["PULUMI_BACKEND_URL"] == f"file://{tmp_path / 'state'}?metadata=skip"
     assert whole["PATH"].split(os.pathsep)[0] == str(context.bin)
     passphrase = Path(whole["PULUMI_CONFIG_PASSPHRASE_FILE"])
     assert stat.S_IMODE(passphrase.stat().st_mode) == 0o600
