@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from headrace.protocol.values import UNKNOWN, Props
 from headrace_components.provider import compare
 from headrace_components.provider.fields import Field
 from headrace_components.provider.resource import Call, ProviderError, ResourceType, keep_equal
 from headrace_components.provider.table import RESOURCES
-from headrace_components.provider.values import UNKNOWN, Props
 from headrace_components.provider.vendors import Vendors
 
 ENDPOINT: Final = "headrace:runpod:Endpoint"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import queue
 import subprocess
@@ -10,16 +9,15 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import IO, TYPE_CHECKING
 
-from headrace_sandbox.plugin import wire
+from headrace.protocol import messages
 
 if TYPE_CHECKING:
     from pulumi.runtime.proto import analyzer_pb2, language_pb2, language_pb2_grpc, plugin_pb2
-else:  # without `import pulumi`, which costs most of a second (see wire)
-    _PROTO = f"{wire.__name__}_proto"
-    analyzer_pb2 = importlib.import_module(f"{_PROTO}.analyzer_pb2")
-    language_pb2 = importlib.import_module(f"{_PROTO}.language_pb2")
-    language_pb2_grpc = importlib.import_module(f"{_PROTO}.language_pb2_grpc")
-    plugin_pb2 = wire.plugin_pb2
+else:  # without `import pulumi`, which costs half a second (see `messages`)
+    analyzer_pb2 = messages.load("analyzer_pb2")
+    language_pb2 = messages.load("language_pb2")
+    language_pb2_grpc = messages.load("language_pb2_grpc")
+    plugin_pb2 = messages.plugin_pb2
 
 __all__ = ["Children", "analyzer_pb2", "language_pb2", "language_pb2_grpc", "plugin_pb2", "relay"]
 

@@ -12,11 +12,11 @@ import re
 from collections.abc import Callable, Iterator
 from typing import ClassVar, Final, TypeVar
 
+from headrace.protocol.values import Props, Unknown, bare, is_empty
 from headrace_components.modal.client import Autoscaler, Deployment, LiveApp, ModalClient
 from headrace_components.provider import compare
 from headrace_components.provider.fields import Failure, Field, Kind
 from headrace_components.provider.resource import Call, Cancelled, Live, NotReady, ProviderError, ResourceType
-from headrace_components.provider.values import Props, Unknown, bare
 
 T = TypeVar("T")
 # The SDK's own name rule (modal._utils.name_utils, 1.6.4): letters, digits, dashes, underscores, dots; at most 64.
@@ -161,8 +161,8 @@ class App(ResourceType):
         yield from _at_most(inputs, "minContainers", "maxContainers")
         yield from _at_most(inputs, "targetConcurrency", "maxConcurrency")
         for path in ("gpu", "gpuFallbacks"):
-            names = bare(inputs.get(path)) or []
-            for name in [names] if isinstance(names, str) else names:
+            names = bare(inputs.get(path))
+            for name in names if isinstance(names, list) else [names]:
                 if isinstance(bare(name), str) and ":" in bare(name):
                     yield Failure(path=path, reason=f"{bare(name)!r}: the count belongs into gpuCount")
 
@@ -291,7 +291,7 @@ def _autoscaler(inputs: Props) -> Autoscaler:
 def _inputs_of(name: str, live: LiveApp, state: Props) -> Props:
     """Live inputs. The vendor tells an image's id but not its reference: while the id is the one we deployed, so is the
     reference; another id is somebody else's deployment."""
-    ours = bool(state.get("image")) and live.image_id == state.get("imageId")
+    ours = not is_empty(state.get("image")) and live.image_id == state.get("imageId")
     inputs: Props = {
         "name": name,
         "image": state["image"] if ours else f"(built image {live.image_id})",

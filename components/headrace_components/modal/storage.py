@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from headrace.protocol.values import Props
 from headrace_components.modal.app import NAME, in_thread
 from headrace_components.provider.fields import Field, Kind
 from headrace_components.provider.resource import Call, Live, ProviderError, ResourceType
-from headrace_components.provider.values import Props
 
 _NAME = Field(
     kind=Kind.STRING, pattern=NAME, replace=True, description="Name; made from the resource's URN by default."

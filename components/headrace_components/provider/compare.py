@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from headrace.protocol.values import Props, Unknown, Value, bare, reveal
 from headrace_components.provider.fields import Field, Kind
-from headrace_components.provider.values import Props, Unknown, Value, bare, reveal
 
 
 class Operation(Enum):

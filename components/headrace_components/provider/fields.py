@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
-from headrace_components.provider.values import Props, Unknown, Value, bare
+from headrace.protocol.values import Props, Unknown, Value, bare
 
 
 class Kind(Enum):

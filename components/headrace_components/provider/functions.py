@@ -7,9 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
 
+from headrace.protocol.values import Props
 from headrace_components.provider.fields import Field, Kind
 from headrace_components.provider.resource import Call
-from headrace_components.provider.values import Props
 
 
 class Function(ABC):

@@ -18,11 +18,11 @@ from typing import Final
 
 import grpc
 
+from headrace.protocol.messages import provider_pb2_grpc
 from headrace_components.provider.components import Components
 from headrace_components.provider.functions import FUNCTIONS
 from headrace_components.provider.servicer import Servicer
 from headrace_components.provider.table import RESOURCES
-from headrace_components.provider.wire import provider_pb2_grpc
 
 # As the SDKs: pulumi/runtime/_grpc_settings.py.
 _MAX_MESSAGE_BYTES: Final = 400 * 1024 * 1024

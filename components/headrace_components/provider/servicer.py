@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import grpc
 from google.protobuf import empty_pb2
 
-from headrace_components.provider import compare, values
+from headrace.protocol import values
+from headrace.protocol.messages import (
+    engine_pb2,
+    engine_pb2_grpc,
+    errors_pb2,
+    plugin_pb2,
+    provider_pb2,
+    provider_pb2_grpc,
+    status_pb2,
+)
+from headrace_components.provider import compare
 from headrace_components.provider.fields import Failure, with_defaults
 from headrace_components.provider.fields import validate as validate_fields
 from headrace_components.provider.resource import (
@@ -25,15 +35,6 @@ from headrace_components.provider.resource import (
 )
 from headrace_components.provider.resource import Call as Operation
 from headrace_components.provider.vendors import CONFIGURATION, Vendors
-from headrace_components.provider.wire import (
-    engine_pb2,
-    engine_pb2_grpc,
-    errors_pb2,
-    plugin_pb2,
-    provider_pb2,
-    provider_pb2_grpc,
-    status_pb2,
-)
 
 if TYPE_CHECKING:
     from headrace_components.provider.components import Components

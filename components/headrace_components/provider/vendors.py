@@ -6,9 +6,9 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from headrace.protocol.values import Props, is_unknown, reveal
 from headrace_components.provider.fields import Field, Kind
 from headrace_components.provider.resource import ProviderError
-from headrace_components.provider.values import Props, reveal
 
 if TYPE_CHECKING:
     from headrace_components.modal.client import ModalClient
@@ -49,15 +49,19 @@ class Vendors:
     _modal: ModalClient | None = field(default=None, init=False, repr=False)
 
     def option(self, key: str) -> str | None:
-        """A configured value, else its environment variable's."""
+        """A configured value, else its environment variable's. None too where a preview can't know it yet: the variable
+        may name another account."""
         value = reveal(self.config.get(key))
+        if is_unknown(value):
+            return None
         return str(value) if value else os.environ.get(CONFIGURATION[key].variable) or None
 
     def _credential(self, key: str) -> str:
         value = self.option(key)
         if value is None:
             raise ProviderError(
-                f"headrace:{key} is not set, so the vendor can't be asked; "
+                f"headrace:{key} is not set (or not known before another resource exists), so the vendor can't be "
+                "asked; "
                 f"run `pulumi config set --secret headrace:{key}` or set {CONFIGURATION[key].variable}"
             )
         return value

@@ -6,10 +6,10 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from headrace.protocol.values import Props
 from headrace_components.provider import compare
 from headrace_components.provider.fields import Field
 from headrace_components.provider.resource import Call, Live, ProviderError, ResourceType
-from headrace_components.provider.values import Props
 from headrace_components.runpod.answers import Json, Uncertain
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from headrace.protocol.values import Props, bare
 from headrace_components.provider.fields import Failure, Field, Kind
-from headrace_components.provider.values import Props, bare
 
 CUDA_VERSION: Final = r"\d+\.\d+"
 _TEXT: Final = Field(kind=Kind.STRING, description="")

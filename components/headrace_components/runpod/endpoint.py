@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar, Final
 
+from headrace.protocol.values import Props, Unknown, Value, bare, is_empty
 from headrace_components.provider.compare import Change, Operation
 from headrace_components.provider.fields import Failure, Field, Kind
-from headrace_components.provider.values import Props, Unknown, Value, bare
 from headrace_components.runpod.answers import Json
 from headrace_components.runpod.collection import Collection, pick
 from headrace_components.runpod.container import CONTAINER, CUDA_VERSION, IMAGE, NOTHING, image_by_digest, strings
@@ -154,7 +154,8 @@ class Endpoint(Collection):
         yield from _scaling_rules(inputs)
         yield from _worker_rules(inputs)
         gpu = bare(inputs.get("gpu"))
-        if isinstance(gpu, dict) and bare(gpu.get("allowedCudaVersions")) and gpu.get("minCudaVersion") is not None:
+        chosen = gpu if isinstance(gpu, dict) else {}
+        if not is_empty(chosen.get("allowedCudaVersions")) and chosen.get("minCudaVersion") is not None:
             yield Failure(
                 path="gpu.minCudaVersion",
                 reason="excludes gpu.allowedCudaVersions: the vendor takes a floor or an exact set, not both",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
+from headrace.protocol.values import Props, Unknown, bare, is_empty
 from headrace_components.provider.compare import Change, Operation
 from headrace_components.provider.fields import Failure, Field, Kind
 from headrace_components.provider.resource import Call, Live, ProviderError
-from headrace_components.provider.values import Props, Unknown, bare
 from headrace_components.runpod.answers import Json
 from headrace_components.runpod.collection import Collection, pick
 from headrace_components.runpod.container import CONTAINER, CUDA_VERSION, IMAGE, NOTHING, image_by_digest
@@ -64,7 +64,7 @@ class Template(Collection):
 
     def rules(self, inputs: Props) -> Iterator[Failure]:
         yield from image_by_digest(inputs)
-        if bare(inputs.get("public")) is True and bare(inputs.get("env")):
+        if bare(inputs.get("public")) is True and not is_empty(inputs.get("env")):
             yield Failure(path="public", reason="must be false where env is set: everybody could read the variables")
 
     def differ(self, old: Props, new: Props, changed: dict[str, Change]) -> dict[str, Change]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from botocore.validate import ParamValidator
 
+from headrace.protocol.values import Secret, reveal
 from headrace_sandbox.aws_provider import requests
 from headrace_sandbox.aws_provider.context import Aws
 from headrace_sandbox.aws_provider.mapping import NoMember
@@ -14,7 +15,6 @@ from headrace_sandbox.aws_provider.sdk import check_inputs, declaration
 from headrace_sandbox.aws_provider.spec import ResourceType, State
 from headrace_sandbox.aws_provider.values import is_empty
 from headrace_sandbox.plugin.provider import CheckRequest, CheckResult, Failure
-from headrace_sandbox.plugin.values import Secret, reveal
 
 
 def check(aws: Aws, spec: ResourceType, request: CheckRequest) -> CheckResult:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from headrace.protocol.values import Unknown, has_unknown
 from headrace_sandbox.aws_provider.documents import same_document
 from headrace_sandbox.aws_provider.sdk import Declaration, object_type
 from headrace_sandbox.aws_provider.spec import ResourceType
 from headrace_sandbox.aws_provider.values import is_empty
 from headrace_sandbox.plugin.differ import Change, Kind
 from headrace_sandbox.plugin.paths import Path
-from headrace_sandbox.plugin.values import Unknown, has_unknown
 
 
 def changes(

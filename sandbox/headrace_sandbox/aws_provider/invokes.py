@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from headrace.protocol.values import Secret
 from headrace_sandbox.aws_provider.context import Context
 from headrace_sandbox.aws_provider.mapping import pairs_to_map
 from headrace_sandbox.aws_provider.policy_document import render
 from headrace_sandbox.plugin.provider import ProviderError
-from headrace_sandbox.plugin.values import Secret
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,8 @@ from typing import Any
 
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
+from headrace.protocol.values import Unknown
 from headrace_sandbox.aws_provider.sdk import format_number, object_type
-from headrace_sandbox.plugin.values import Unknown
 
 
 class NoMember(Exception):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from headrace.protocol.values import UNKNOWN
 from headrace_sandbox.aws_provider.sdk import Declaration
 from headrace_sandbox.aws_provider.spec import ResourceType, State
-from headrace_sandbox.plugin.values import UNKNOWN
 
 
 def planned_create(spec: ResourceType, decl: Declaration, inputs: State, region: str) -> State:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from headrace.protocol.values import Props, Secret, has_unknown, reveal
 from headrace_sandbox.aws_provider import checking, compare, lifecycle, recorded
 from headrace_sandbox.aws_provider.context import Aws, Config, Context, explain
 from headrace_sandbox.aws_provider.invokes import FUNCTIONS
@@ -23,7 +24,6 @@ from headrace_sandbox.aws_provider.table.parts import words
 from headrace_sandbox.aws_provider.tagging import all_tags
 from headrace_sandbox.plugin import provider as api
 from headrace_sandbox.plugin.differ import Change, Kind
-from headrace_sandbox.plugin.values import Props, Secret, has_unknown, reveal
 
 T = TypeVar("T")
 _ORPHANED_WAIT_S = 60.0

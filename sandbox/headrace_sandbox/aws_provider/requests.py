@@ -7,10 +7,10 @@ from typing import Any
 
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
+from headrace.protocol.values import Unknown
 from headrace_sandbox.aws_provider.mapping import NoMember, find_member, map_to_pairs, put
 from headrace_sandbox.aws_provider.spec import Call, ResourceType, Tags
 from headrace_sandbox.aws_provider.values import fill
-from headrace_sandbox.plugin.values import Unknown
 
 _NOT_SENT = frozenset({"tags", "tagsAll", "region"})
 

@@ -10,8 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from headrace.protocol.values import Unknown
 from headrace_sandbox.plugin.provider import Failure
-from headrace_sandbox.plugin.values import Unknown
 
 _FILE = Path(__file__).with_name("sdk_types.json")
 

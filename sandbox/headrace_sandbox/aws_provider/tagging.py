@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from headrace.protocol.values import Unknown
 from headrace_sandbox.aws_provider import requests
 from headrace_sandbox.aws_provider.mapping import pairs_to_map
 from headrace_sandbox.aws_provider.query import search
 from headrace_sandbox.aws_provider.spec import ResourceType
 from headrace_sandbox.aws_provider.values import fill
-from headrace_sandbox.plugin.values import Unknown
 
 if TYPE_CHECKING:
     from headrace_sandbox.aws_provider.context import Context

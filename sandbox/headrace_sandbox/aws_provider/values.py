@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from headrace_sandbox.plugin.values import Unknown
+from headrace.protocol.values import Unknown
 
 
 def is_empty(value: object) -> bool:

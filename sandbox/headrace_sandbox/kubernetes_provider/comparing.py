@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from headrace.protocol.values import Props, has_unknown, is_unknown, reveal
 from headrace_sandbox.kubernetes_provider import kinds, quantity, shape
 from headrace_sandbox.kubernetes_provider.cluster import Connection, InvalidObject
 from headrace_sandbox.kubernetes_provider.kinds import Gvk
@@ -18,7 +19,6 @@ from headrace_sandbox.plugin import paths
 from headrace_sandbox.plugin import provider as api
 from headrace_sandbox.plugin.differ import Change, Changes, Kind, difference
 from headrace_sandbox.plugin.provider import ProviderError
-from headrace_sandbox.plugin.values import Props, has_unknown, is_unknown, reveal
 
 REPLACE_UNREADY = "pulumi.com/replaceUnready"
 

@@ -10,6 +10,7 @@ import base64
 import json
 from typing import Any
 
+from headrace.protocol.values import Props, Secret, Value, conceal, has_secret, has_unknown, reveal
 from headrace_sandbox.kubernetes_provider import naming, shape
 from headrace_sandbox.kubernetes_provider.client import Object
 from headrace_sandbox.kubernetes_provider.cluster import Connection, Place
@@ -17,7 +18,6 @@ from headrace_sandbox.kubernetes_provider.kinds import Gvk
 from headrace_sandbox.plugin import provider as api
 from headrace_sandbox.plugin.differ import Change, difference
 from headrace_sandbox.plugin.provider import Failure, ProviderError
-from headrace_sandbox.plugin.values import Props, Secret, Value, conceal, has_secret, has_unknown, reveal
 
 RECORD_TYPE = "headrace.sandbox/helm-release-recorded.v1"
 STATUS = "recorded (stand-in: charts are not rendered here)"

@@ -11,8 +11,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from headrace.protocol.values import Props, Value
 from headrace_sandbox.kubernetes_provider.shape import CREATOR, UNDERSCORED, guard_secret, rename
-from headrace_sandbox.plugin.values import Props, Value
 
 # Managers that belong to the cluster itself; what only they own is not an input.
 _CLUSTER = frozenset(

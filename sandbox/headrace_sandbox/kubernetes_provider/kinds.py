@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from headrace.protocol.values import Props, reveal
 from headrace_sandbox.plugin import paths
-from headrace_sandbox.plugin.values import Props, reveal
 
 HELM_RELEASE = "kubernetes:helm.sh/v3:Release"
 _ALWAYS = ("metadata.name", "metadata.namespace")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import secrets
 
+from headrace.protocol.values import Props, Secret, is_unknown, reveal
 from headrace_sandbox.kubernetes_provider.shape import AUTONAMED
 from headrace_sandbox.plugin.provider import CheckRequest, Failure, PropertyFailures
-from headrace_sandbox.plugin.values import Props, Secret, is_unknown, reveal
 
 _SUFFIX = 8
 

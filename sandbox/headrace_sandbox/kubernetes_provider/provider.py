@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from headrace.protocol.values import Props, has_unknown, reveal
 from headrace_sandbox.kubernetes_provider import (
     comparing,
     helm,
@@ -30,7 +31,6 @@ from headrace_sandbox.kubernetes_provider.kinds import Gvk
 from headrace_sandbox.kubernetes_provider.waiting import NotReady, Waiter, is_skipped
 from headrace_sandbox.plugin import provider as api
 from headrace_sandbox.plugin.provider import Failure, ProviderError, Severity
-from headrace_sandbox.plugin.values import Props, has_unknown, reveal
 
 VERSION = "4.34.2"
 PROPAGATION = "pulumi.com/deletionPropagationPolicy"

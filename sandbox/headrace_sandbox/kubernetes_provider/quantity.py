@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
+from headrace.protocol.values import Value
 from headrace_sandbox.plugin import paths
-from headrace_sandbox.plugin.values import Value
 
 _BINARY: dict[str, int] = {
     suffix: 1024 ** (power + 1) for power, suffix in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"))

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from headrace.protocol.values import Props, Value, is_unknown, reveal
 from headrace_sandbox.kubernetes_provider import kubeconfig
 from headrace_sandbox.plugin.differ import Change, Kind, difference
 from headrace_sandbox.plugin.paths import Path
 from headrace_sandbox.plugin.provider import DiffRequest, Failure, ProviderError
-from headrace_sandbox.plugin.values import Props, Value, is_unknown, reveal
 
 _FLAGS = {
     "enableServerSideApply": True,

@@ -12,9 +12,9 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from headrace.protocol.values import UNKNOWN, Props, Secret, Value, conceal, reveal
 from headrace_sandbox.kubernetes_provider import quantity
 from headrace_sandbox.plugin import paths
-from headrace_sandbox.plugin.values import UNKNOWN, Props, Secret, Value, conceal, reveal
 
 FIELD_MANAGER = "__fieldManager"
 INITIAL_API_VERSION = "__initialApiVersion"

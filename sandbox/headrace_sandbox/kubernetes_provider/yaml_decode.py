@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
+from headrace.protocol.values import reveal
 from headrace_sandbox.plugin.provider import Failure, InvokeRequest, InvokeResult
-from headrace_sandbox.plugin.values import reveal
 
 
 def decode(request: InvokeRequest) -> InvokeResult:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from headrace.protocol.values import Secret, Unknown, Value
 from headrace_sandbox.plugin import paths
-from headrace_sandbox.plugin.values import Secret, Unknown, Value
 
 
 class Kind(Enum):

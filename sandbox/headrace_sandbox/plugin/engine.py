@@ -7,8 +7,8 @@ import threading
 
 import grpc
 
+from headrace.protocol.messages import engine_pb2, engine_pb2_grpc
 from headrace_sandbox.plugin.provider import Severity
-from headrace_sandbox.plugin.wire import engine_pb2, engine_pb2_grpc
 
 MAX_MESSAGE_BYTES = 400 * 1024 * 1024  # as the SDKs: pulumi/runtime/_grpc_settings.py
 CHANNEL_OPTIONS = (

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
+from headrace.protocol.values import Props
 from headrace_sandbox.plugin import paths
 from headrace_sandbox.plugin.differ import Change, difference
-from headrace_sandbox.plugin.values import Props
 
 
 class Severity(Enum):

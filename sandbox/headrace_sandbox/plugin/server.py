@@ -11,10 +11,10 @@ from concurrent import futures
 
 import grpc
 
+from headrace.protocol.messages import provider_pb2_grpc
 from headrace_sandbox.plugin.engine import CHANNEL_OPTIONS, Engine
 from headrace_sandbox.plugin.provider import Provider
 from headrace_sandbox.plugin.servicer import Servicer
-from headrace_sandbox.plugin.wire import provider_pb2_grpc
 
 # Requests mostly wait for a cloud (a node group takes minutes), so there are more threads than cores. The engine's own
 # limit of parallel operations is 4 x CPUs by default; Cancel must always find a free thread.

@@ -10,11 +10,12 @@ from typing import NoReturn, TypeVar
 import grpc
 from google.protobuf import empty_pb2, struct_pb2
 
-from headrace_sandbox.plugin import paths, values
+from headrace.protocol import values
+from headrace.protocol.messages import errors_pb2, plugin_pb2, provider_pb2, provider_pb2_grpc, status_pb2
+from headrace_sandbox.plugin import paths
 from headrace_sandbox.plugin import provider as api
 from headrace_sandbox.plugin.differ import Change, Kind
 from headrace_sandbox.plugin.engine import Engine
-from headrace_sandbox.plugin.wire import errors_pb2, plugin_pb2, provider_pb2, provider_pb2_grpc, status_pb2
 
 T = TypeVar("T")
 _MODES = {0: "propose", 1: "enforce", 2: "disable"}

@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from headrace.protocol.values import reveal
 from headrace_sandbox.aws_provider.provider import AwsProvider
 from headrace_sandbox.plugin import provider as api
-from headrace_sandbox.plugin.values import reveal
 
 
 class Made:

@@ -15,8 +15,8 @@ import psutil
 import pytest
 from google.protobuf import empty_pb2
 
-from headrace_sandbox.plugin.values import Secret, decode, encode
-from headrace_sandbox.plugin.wire import provider_pb2, provider_pb2_grpc
+from headrace.protocol.messages import provider_pb2, provider_pb2_grpc
+from headrace.protocol.values import Secret, decode, encode
 
 pytestmark = pytest.mark.engine
 

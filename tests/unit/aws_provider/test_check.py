@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from headrace.protocol.values import UNKNOWN, Secret, is_unknown
 from headrace_sandbox.aws_provider.provider import AwsProvider
 from headrace_sandbox.plugin import provider as api
-from headrace_sandbox.plugin.values import UNKNOWN, Secret, is_unknown
 
 VPC = "aws:ec2/vpc:Vpc"
 GROUP = "aws:eks/nodeGroup:NodeGroup"

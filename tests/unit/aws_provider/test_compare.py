@@ -8,10 +8,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headrace.protocol.values import UNKNOWN
 from headrace_sandbox.aws_provider import compare
 from headrace_sandbox.aws_provider.sdk import declaration
 from headrace_sandbox.aws_provider.table import TYPES
-from headrace_sandbox.plugin.values import UNKNOWN
 
 GROUP = "aws:eks/nodeGroup:NodeGroup"
 VPC = "aws:ec2/vpc:Vpc"

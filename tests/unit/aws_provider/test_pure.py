@@ -64,7 +64,7 @@ def test_a_nested_property_without_a_member_is_refused_by_its_path() -> None:
 def test_a_request_of_unknown_values_can_still_be_validated() -> None:
     from botocore.validate import ParamValidator
 
-    from headrace_sandbox.plugin.values import UNKNOWN
+    from headrace.protocol.values import UNKNOWN
 
     group = TYPES["aws:eks/nodeGroup:NodeGroup"]
     shape = AWS.input_shape("eks", "CreateNodegroup")

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import yaml
 
+from headrace.protocol.values import UNKNOWN, Props, Secret
 from headrace_sandbox.kubernetes_provider import comparing, kinds, naming
 from headrace_sandbox.kubernetes_provider.cluster import field_path, without_foreign
 from headrace_sandbox.kubernetes_provider.kinds import Gvk
 from headrace_sandbox.plugin import paths
 from headrace_sandbox.plugin.provider import Autonaming, CheckRequest, PropertyFailures
-from headrace_sandbox.plugin.values import UNKNOWN, Props, Secret
 
 DEPLOYMENT = Gvk(group="apps", version="v1", kind="Deployment")
 URN = "urn:pulumi:dev::inference::kubernetes:core/v1:ConfigMap::settings"

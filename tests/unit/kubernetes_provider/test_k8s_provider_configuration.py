@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from headrace.protocol.values import UNKNOWN, Props
 from headrace_sandbox.kubernetes_provider import helm, kubeconfig, settings, yaml_decode
 from headrace_sandbox.plugin.provider import CheckRequest, DiffRequest, InvokeRequest, ProviderError
-from headrace_sandbox.plugin.values import UNKNOWN, Props
 
 URN = "urn:pulumi:dev::inference::pulumi:providers:kubernetes::k"
 HERE = Path("/")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from headrace.protocol.values import Secret
 from headrace_sandbox.kubernetes_provider import importing
-from headrace_sandbox.plugin.values import Secret
 
 KUBECTL_FIELDS = {
     "f:spec": {

@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headrace.protocol.values import UNKNOWN, Props, Secret, has_secret, reveal
 from headrace_sandbox.kubernetes_provider import shape
-from headrace_sandbox.plugin.values import UNKNOWN, Props, Secret, has_secret, reveal
 
 URN = "urn:pulumi:dev::inference::kubernetes:apps/v1:Deployment::web"
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headrace.protocol.values import UNKNOWN
 from headrace_components.modal.app import App, _inputs_of, deployment, owner_mark
 from headrace_components.modal.client import Autoscaler, LiveApp, server
 from headrace_components.provider import compare
@@ -98,6 +99,17 @@ def test_another_image_than_ours_is_drift() -> None:
 )
 def test_the_sdks_rules_are_refused_at_preview(more: dict[str, Any], path: str) -> None:
     assert path in {failure.path for failure in KIND.rules(inputs(**more))}
+
+
+@pytest.mark.parametrize("path", ["image", "gpu", "gpuFallbacks", "minContainers", "maxConcurrency"])
+def test_an_unknown_input_waits_for_the_update(path: str) -> None:
+    assert list(KIND.rules(inputs(**{path: UNKNOWN}))) == [], "a preview that can't know a value must not fail on it"
+
+
+def test_an_app_of_a_secret_image_is_still_ours() -> None:
+    """`headrace serverless status` reads a stack in which a secret value is not known."""
+    live = live_of(inputs())
+    assert _inputs_of("chat", live, {"image": UNKNOWN, "imageId": "im-1"})["image"] is UNKNOWN
 
 
 def test_the_wrapper_is_by_value_and_holds_nothing_of_ours() -> None:

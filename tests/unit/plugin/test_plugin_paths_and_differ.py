@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headrace.protocol.values import UNKNOWN, Secret
 from headrace_sandbox.plugin import paths
 from headrace_sandbox.plugin.differ import Kind, difference
-from headrace_sandbox.plugin.values import UNKNOWN, Secret
 
 steps = st.lists(
     st.text(min_size=1, max_size=6).filter(lambda s: s != "*") | st.integers(0, 99), min_size=1, max_size=5

@@ -10,13 +10,13 @@ from typing import Any, NoReturn
 import grpc
 import pytest
 
+from headrace.protocol.messages import errors_pb2, provider_pb2, status_pb2
+from headrace.protocol.values import UNKNOWN, Props, Secret, decode, encode
 from headrace_sandbox.plugin import provider as api
 from headrace_sandbox.plugin.differ import Change, Changes, Kind
 from headrace_sandbox.plugin.engine import Engine
 from headrace_sandbox.plugin.server import engine_address
 from headrace_sandbox.plugin.servicer import Servicer
-from headrace_sandbox.plugin.values import UNKNOWN, Props, Secret, decode, encode
-from headrace_sandbox.plugin.wire import errors_pb2, provider_pb2, status_pb2
 
 URN = "urn:pulumi:dev::inference::acme:index:Parent$acme:core:Thing::box"
 

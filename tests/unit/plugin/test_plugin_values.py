@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace_sandbox.plugin.values import (
+from headrace.protocol.values import (
     UNKNOWN,
     Asset,
     Props,

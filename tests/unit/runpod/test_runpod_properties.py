@@ -9,10 +9,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from headrace.protocol.values import UNKNOWN, Secret, decode, encode
 from headrace_components.provider import compare
 from headrace_components.provider.fields import validate, with_defaults
 from headrace_components.provider.resource import keep_equal
-from headrace_components.provider.values import UNKNOWN, Secret, decode, encode
 from headrace_components.runpod.endpoint import Endpoint
 from headrace_components.runpod.storage import NetworkVolume
 from headrace_sandbox.runpod import rules

@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 import grpc
 import pytest
 
-from headrace_components.provider import values
+from headrace.protocol import values
+from headrace.protocol.messages import provider_pb2, status_pb2
+from headrace.protocol.values import UNKNOWN, Props, Secret
 from headrace_components.provider.components import Components
 from headrace_components.provider.fields import Field, Kind
 from headrace_components.provider.resource import Call, Cancelled, Live, NotReady, ProviderError, ResourceType
 from headrace_components.provider.servicer import Servicer
-from headrace_components.provider.values import UNKNOWN, Props, Secret
-from headrace_components.provider.wire import provider_pb2, status_pb2
 
 URN = "urn:pulumi:s::p::test:index:Thing::thing"
 TOKEN = "test:index:Thing"
@@ -194,6 +194,22 @@ async def test_a_missing_key_is_told_with_the_way_to_set_it(
     monkeypatch.delenv("RUNPOD_API_KEY", raising=False)
     with pytest.raises(ProviderError, match="pulumi config set --secret headrace:runpodApiKey"):
         servicer._vendors.runpod()
+
+
+async def test_a_key_that_a_preview_cannot_know_is_not_taken_from_the_environment(
+    servicer: Servicer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNPOD_API_KEY", "key-of-another-account")
+    request = provider_pb2.ConfigureRequest(args=values.encode({"runpodApiKey": Secret(UNKNOWN)}))
+    await servicer.Configure(request, Context())
+    with pytest.raises(ProviderError, match="not known before another resource exists"):
+        servicer._vendors.runpod()
+
+
+async def test_an_asset_is_refused_like_any_other_wrong_type(servicer: Servicer) -> None:
+    asset = values.Asset({"4dabf18193072939515e22adb298388d": "c44067f5952c0a294b673a41bacd8c17", "text": "x"})
+    answer = await servicer.Check(check_request({"place": asset}), Context())
+    assert {one.property for one in answer.failures} == {"place"}
 
 
 async def test_cancel_reaches_a_waiting_call(servicer: Servicer) -> None:

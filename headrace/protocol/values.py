@@ -35,6 +35,7 @@ _UNKNOWNS = frozenset(
     }
 )
 _EXACT_INT = 2**53  # beyond it a double no longer holds every whole number
+_SHORT_SECRET = 4  # shorter texts ("1", "yes") would blank out half of a message without hiding anything
 
 
 class Unknown:
@@ -82,11 +83,21 @@ class Asset:
     fields: Mapping[str, Any]
 
 
-def is_unknown(value: Value) -> bool:
-    """Whether the value itself, or the secret around it, is unknown (not whether it holds an unknown)."""
+def bare(value: Value) -> Value:
+    """The value under any secret wrappers at the top."""
     while isinstance(value, Secret):
         value = value.value
-    return isinstance(value, Unknown)
+    return value
+
+
+def is_unknown(value: Value) -> bool:
+    """Whether the value itself, or the secret around it, is unknown (not whether it holds an unknown)."""
+    return isinstance(bare(value), Unknown)
+
+
+def is_empty(value: Value) -> bool:
+    """Whether the value, or what the secret hides, says nothing: null, an empty text, list or map. An unknown does."""
+    return bare(value) in (None, "", [], {})
 
 
 def has_unknown(value: Value) -> bool:
@@ -107,8 +118,7 @@ def has_secret(value: Value) -> bool:
 
 def walk(value: Value, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Value]]:
     """Every leaf with its path; secrets are looked through, empty lists and dicts are leaves."""
-    while isinstance(value, Secret):
-        value = value.value
+    value = bare(value)
     if isinstance(value, dict) and value:
         for key, item in value.items():
             yield from walk(item, (*path, key))
@@ -121,8 +131,7 @@ def walk(value: Value, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple
 
 def reveal(value: Value) -> Value:
     """The value without its secret wrappers at any depth: what a request to the cloud needs. Unknowns stay."""
-    while isinstance(value, Secret):
-        value = value.value
+    value = bare(value)
     if isinstance(value, dict):
         return {key: reveal(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -147,9 +156,6 @@ def conceal(value: Value, like: Value) -> Value:
             return Secret(value)
         return [conceal(item, other) for item, other in zip(value, like, strict=True)]
     return value
-
-
-_SHORT_SECRET = 4  # shorter texts ("1", "yes") would blank out half of a message without hiding anything
 
 
 def redact(message: str, *holders: Value) -> str:

@@ -15,6 +15,21 @@ import types
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+_PACKAGE = f"{__name__}_proto"
+
+
+def load(name: str) -> types.ModuleType:
+    """A generated module of the protocol, for instance `provider_pb2`. Raises ImportError without `pulumi`."""
+    if _PACKAGE not in sys.modules:
+        spec = importlib.util.find_spec("pulumi")
+        if spec is None or not spec.submodule_search_locations:
+            raise ImportError("the package pulumi is not installed; install the extra: headrace[stack]")
+        package = types.ModuleType(_PACKAGE)
+        package.__path__ = [str(Path(spec.submodule_search_locations[0]) / "runtime" / "proto")]
+        sys.modules[_PACKAGE] = package
+    return importlib.import_module(f"{_PACKAGE}.{name}")
+
+
 if TYPE_CHECKING:
     from pulumi.runtime.proto import (
         engine_pb2,
@@ -26,34 +41,19 @@ if TYPE_CHECKING:
         status_pb2,
     )
 else:
-    _PACKAGE = f"{__name__}_proto"
-
-    def _folder() -> str:
-        spec = importlib.util.find_spec("pulumi")
-        if spec is None or not spec.submodule_search_locations:
-            raise ImportError("the package pulumi is not installed; install the extra: headrace[stack]")
-        return str(Path(spec.submodule_search_locations[0]) / "runtime" / "proto")
-
-    if _PACKAGE not in sys.modules:
-        _package = types.ModuleType(_PACKAGE)
-        _package.__path__ = [_folder()]
-        sys.modules[_PACKAGE] = _package
-
-    def _load(name: str) -> types.ModuleType:
-        return importlib.import_module(f"{_PACKAGE}.{name}")
-
-    engine_pb2 = _load("engine_pb2")
-    engine_pb2_grpc = _load("engine_pb2_grpc")
-    errors_pb2 = _load("errors_pb2")
-    plugin_pb2 = _load("plugin_pb2")
-    provider_pb2 = _load("provider_pb2")
-    provider_pb2_grpc = _load("provider_pb2_grpc")
-    status_pb2 = _load("status_pb2")
+    engine_pb2 = load("engine_pb2")
+    engine_pb2_grpc = load("engine_pb2_grpc")
+    errors_pb2 = load("errors_pb2")
+    plugin_pb2 = load("plugin_pb2")
+    provider_pb2 = load("provider_pb2")
+    provider_pb2_grpc = load("provider_pb2_grpc")
+    status_pb2 = load("status_pb2")
 
 __all__ = [
     "engine_pb2",
     "engine_pb2_grpc",
     "errors_pb2",
+    "load",
     "plugin_pb2",
     "provider_pb2",
     "provider_pb2_grpc",
