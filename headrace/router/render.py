@@ -109,6 +109,7 @@ def render(settings: Settings, deployed: Mapping[str, Deployed], *, prices: Pric
             minimum_stay_s=router.spill.minimum_stay_s,
             max_wait_s=router.spill.max_wait_ms / 1000,
             signal_max_age_s=router.spill.signal_max_age_s,
+            start_ahead=router.spill.start_ahead,
         ),
         spend_ceiling_nano_usd_per_hour=_nano(ceiling) if ceiling is not None else None,
         provider_caps=_caps(settings),

@@ -31,6 +31,8 @@ class SpillSettings(SettingsModel):
     """Longest a latency-sensitive request may wait for the floor before it spills."""
     signal_max_age_s: float = Field(default=5, gt=0, allow_inf_nan=False)
     """Age in seconds from which on a scraped signal counts as unknown."""
+    start_ahead: bool = True
+    """Whether a serverless instance is started, and paid, as soon as the floor fills up, before work waits for it."""
 
 
 class BreakerSettings(SettingsModel):

@@ -204,6 +204,7 @@ def test_another_configuration_renews_the_replicas_and_another_key_does_not(monk
     monkeypatch.setattr("secrets.token_urlsafe", lambda size: "r" * size)  # what ignore_changes does for real
     before = checksum_of()
     assert checksum_of(spill={"startAtPercent": 70}) != before
+    assert checksum_of(spill={"startAhead": False}) != before
     assert checksum_of(apiKeys={}) == before, "keys are reloaded by the running process"
 
 

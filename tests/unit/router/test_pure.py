@@ -29,7 +29,7 @@ from headrace.router.upstream import read_signals
 from headrace.router.usage import Usage, UsageReader
 from headrace.settings.load import from_stack_file
 from headrace.settings.releases import WorkloadClass
-from headrace.settings.router import BreakerSettings, CallerBreakerSettings
+from headrace.settings.router import BreakerSettings, CallerBreakerSettings, SpillSettings
 from headrace.settings.serverless import ServerlessProvider
 from tests.unit.router.worlds import config, document, overflow, pool, state
 
@@ -310,17 +310,20 @@ def test_the_configuration_of_a_stack_agrees_with_its_settings() -> None:
         rendered("sandbox", ("nothing",))
 
 
-def test_breakers_and_checkpoints_are_what_the_settings_say() -> None:
+def test_breakers_spill_and_checkpoints_are_what_the_settings_say() -> None:
     settings = from_stack_file(ROOT / "stacks" / "Pulumi.sandbox.yaml")
     router = settings.router.model_copy(
         update={
             "breaker": BreakerSettings(failures_in_a_row=2, failure_percent=25),
             "caller_breaker": CallerBreakerSettings(repeats=7, open_s=3),
+            "spill": SpillSettings(start_ahead=False),
         }
     )
     policy = render(settings.model_copy(update={"router": router}), {}, prices=price_book(), day=date(2026, 11, 21))
     assert (policy.breaker.failures_in_a_row, policy.breaker.failure_share) == (2, 0.25)
     assert (policy.caller_breaker.repeats, policy.caller_breaker.open_s) == (7, 3)
+    assert not policy.spill.start_ahead
+    assert rendered("sandbox", ("chat-floor", "digest-floor")).spill.start_ahead, "unless somebody turns it off"
     assert policy.audit.retention_days == settings.audit.retention_days
     assert policy.audit.checkpoint_interval_s == settings.audit.checkpoint_interval_s
 
