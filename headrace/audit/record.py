@@ -147,6 +147,21 @@ def parse(data: bytes) -> Entry:
         raise RecordError(f"a field is missing or wrong ({error})") from error
 
 
+def salvage(data: bytes) -> Entry | None:
+    """What this release understands of bytes that it can't read as a whole, such as a later release's: for balances,
+    which must hold every known cost. None where it understands nothing of them."""
+    try:
+        document: Any = json.loads(data[1:])
+        known: dict[str, Any] = {
+            name: value
+            for name, value in document.items()
+            if name in _NAMES and type(value) is {"bool": bool, "int": int}.get(_TYPES[name], str)
+        }
+        return Entry(**{**known, "kind": Kind(document["kind"])})
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
 def record_hash(data: bytes) -> bytes:
     """Hash of canonical bytes."""
     return hashlib.sha256(RECORD_PREFIX + data).digest()

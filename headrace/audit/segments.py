@@ -2,7 +2,8 @@
 
     frame = length (4 bytes) | CRC-32 of the rest (4 bytes) | hash (32 bytes) | record
 
-A segment's name is the sequence of its first entry. Sequence and previous hash follow from the place.
+A segment's name is the sequence of its first entry. Sequence and previous hash follow from the place. After bytes that
+are no frame, reading goes on at the next whole one whose place can be told: the entry behind it was hashed with it.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from headrace.audit.chain import GENESIS, Link
+from headrace.audit.chain import GENESIS, Link, link
+from headrace.audit.record import FORMAT
 
 HEAD: Final = 8
 HASH: Final = 32
 LARGEST_FRAME: Final = 1 << 20
+# Previous hash of an entry whose predecessor can't be read.
+UNKNOWN: Final = b"\xff" * HASH
 _SUFFIX: Final = ".journal"
 
 
@@ -28,6 +32,14 @@ class Torn:
     path: Path
     offset: int
     bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Damaged(Torn):
+    """Bytes that are no whole frame, though whole ones follow: entries `first` and on, `count` of them."""
+
+    first: int
+    count: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,27 +71,116 @@ def segments(directory: Path) -> list[Segment]:
     return sorted(found, key=lambda segment: segment.first)
 
 
-def read_segment(segment: Segment, writer: str, previous: bytes) -> Iterator[Link | Torn]:
-    """Links of one segment; a `Torn` as the last item where it does not end with a whole frame."""
+def content(torn: Torn) -> bytes:
+    """Bad bytes as they are in the file."""
+    with torn.path.open("rb") as file:
+        file.seek(torn.offset)
+        return file.read(torn.bytes)
+
+
+def read_segment(segment: Segment, writer: str, previous: bytes, *, until: int | None = None) -> Iterator[Link | Torn]:
+    """Links of one segment, with a `Damaged` where some can't be read; a `Torn` as the last item where it does not end
+    with a whole frame. `until` is the first sequence of the segment that follows, if one does.
+    """
     data = segment.path.read_bytes()
     offset, sequence = 0, segment.first
     while offset < len(data):
-        length = int.from_bytes(data[offset : offset + 4])
-        end = offset + HEAD + length
-        body = data[offset + HEAD : end]
-        crc = int.from_bytes(data[offset + 4 : offset + HEAD])
-        if not HASH <= length <= LARGEST_FRAME or len(body) < length or zlib.crc32(body) != crc:
+        found = _frame_at(data, offset)
+        if found is not None:
+            own, record, end = found
+            yield Link(writer=writer, sequence=sequence, previous=previous, record=record, hash=own)
+            previous, sequence, offset = own, sequence + 1, end
+            continue
+        gap = _Gap(data=data, offset=offset, writer=writer, sequence=sequence, previous=previous, until=until)
+        resumed = gap.end()
+        if resumed is None:
             yield Torn(path=segment.path, offset=offset, bytes=len(data) - offset)
             return
-        yield Link(writer=writer, sequence=sequence, previous=previous, record=body[HASH:], hash=body[:HASH])
-        previous, sequence, offset = body[:HASH], sequence + 1, end
+        end, following, previous = resumed
+        yield Damaged(path=segment.path, offset=offset, bytes=end - offset, first=sequence, count=following - sequence)
+        sequence, offset = following, end
+
+
+_Frame = tuple[bytes, bytes, int]
+
+
+def _frame_at(data: bytes, offset: int) -> _Frame | None:
+    """Hash and record of the frame at `offset`, and where it ends; None where there is no whole one."""
+    length = int.from_bytes(data[offset : offset + 4])
+    end = offset + HEAD + length
+    if not HASH <= length <= LARGEST_FRAME or end > len(data):
+        return None
+    body = data[offset + HEAD : end]
+    if zlib.crc32(body) != int.from_bytes(data[offset + 4 : offset + HEAD]):
+        return None
+    return body[:HASH], body[HASH:], end
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Gap:
+    """Bad bytes at `offset`, where entry `sequence` should begin."""
+
+    data: bytes
+    offset: int
+    writer: str
+    sequence: int
+    previous: bytes
+    until: int | None
+
+    def end(self) -> tuple[int, int, bytes] | None:
+        """Where whole frames go on: place, sequence, hash before it. None: nowhere, or nothing tells which they are."""
+        # Of a single bad entry most often either the hash or the record is still good, and both tell the same.
+        body = self.data[
+            self.offset + HEAD : self.offset + HEAD + int.from_bytes(self.data[self.offset : self.offset + 4])
+        ]
+        hashes = (body[:HASH], link(self.writer, self.sequence, self.previous, body[HASH:]).hash)
+        for place in self._places():
+            found = _frame_at(self.data, place)
+            if found is None:
+                continue
+            for own in hashes:
+                if link(self.writer, self.sequence + 1, own, found[1]).hash == found[0]:
+                    return place, self.sequence + 1, own
+            following = self._sequence_of(place, found)
+            if following is not None:
+                return place, following, UNKNOWN
+        if self.until is not None and self.until > self.sequence:
+            return len(self.data), self.until, UNKNOWN
+        return None
+
+    def _places(self) -> Iterator[int]:
+        """Where the next frame may begin: where this one says that it ends, else wherever a record may be."""
+        announced = self.offset + HEAD + int.from_bytes(self.data[self.offset : self.offset + 4])
+        if announced < len(self.data):
+            yield announced
+        start = FORMAT + b"{"
+        found = self.data.find(start, self.offset + HEAD + HASH + 1)
+        while found >= 0:
+            yield found - HEAD - HASH
+            found = self.data.find(start, found + 1)
+
+    def _sequence_of(self, place: int, found: _Frame) -> int | None:
+        """A reader that names no writer doesn't ask for it; else the entry behind tells, or the segment behind."""
+        if not self.writer:
+            return self.sequence + 1
+        own, _, end = found
+        behind = _frame_at(self.data, end)
+        if behind is None:
+            last = self.until - 1 if self.until is not None and end == len(self.data) else 0
+            return last if last > self.sequence else None
+        for candidate in range(self.sequence + 1, self.sequence + 2 + (place - self.offset) // (HEAD + HASH)):
+            if link(self.writer, candidate + 1, own, behind[1]).hash == behind[0]:
+                return candidate
+        return None
 
 
 def read_links(directory: Path, writer: str, *, previous: bytes = GENESIS) -> Iterator[Link | Torn]:
     """All links that a journal still holds on disk, oldest first. `previous` is the head before its first segment."""
-    for segment in segments(directory):
-        for item in read_segment(segment, writer, previous):
+    listed = segments(directory)
+    for segment, until in zip(listed, [*(one.first for one in listed[1:]), None], strict=False):
+        for item in read_segment(segment, writer, previous, until=until):
             yield item
-            if isinstance(item, Torn):
+            if isinstance(item, Link):
+                previous = item.hash
+            elif not isinstance(item, Damaged):
                 return
-            previous = item.hash

@@ -9,6 +9,9 @@ waited for.
 When as many entries wait for the disk as fit, `append` raises `Pushback`; when the disk fails, every later `append`
 raises `SpoolBroken` until restart, because after a failed sync nobody knows what is on disk (the kernel may have
 dropped the pages).
+
+What can't be read is set aside (see `quarantine`) and reading goes on behind it. Only an entry that is whole and not
+the one that was written stops a start: somebody changed it.
 """
 
 from __future__ import annotations
@@ -16,8 +19,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import itertools
-import json
 import os
 import threading
 from collections import deque
@@ -26,10 +27,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from headrace.audit.chain import GENESIS, Link, link
-from headrace.audit.ledger import Balance, Ledger
-from headrace.audit.record import Entry, canonical, parse
-from headrace.audit.segments import Torn, frame, read_links, read_segment, segment_path, segments
+from headrace.audit.chain import Link, link
+from headrace.audit.ledger import Ledger
+from headrace.audit.quarantine import Quarantine, Why
+from headrace.audit.record import Entry, RecordError, canonical, parse, salvage
+from headrace.audit.segments import (
+    HASH,
+    LARGEST_FRAME,
+    UNKNOWN,
+    Damaged,
+    Segment,
+    Torn,
+    content,
+    frame,
+    read_links,
+    read_segment,
+    segment_path,
+    segments,
+)
+from headrace.audit.spool_base import Base, Files, read_base, write_base
 from headrace.errors import refuse
 
 SEGMENT_BYTES: Final = 16 << 20
@@ -44,6 +60,10 @@ class Pushback(Exception):
     """As many entries wait for the disk as may; try later."""
 
 
+class TooLong(Exception):
+    """An entry longer than a reader takes."""
+
+
 class SpoolBroken(Exception):
     """The disk failed; nothing can be recorded until the router was restarted."""
 
@@ -56,34 +76,6 @@ class Position:
     hash: bytes
 
 
-class Files:
-    """The file operations of a spool, so that tests can fail or stop each of them."""
-
-    def open(self, path: Path) -> int:
-        """A segment, made if absent, for appending."""
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-
-    def write(self, handle: int, data: bytes) -> int:
-        """Appends; may write less than all."""
-        return os.write(handle, data)
-
-    def sync(self, handle: int) -> None:
-        """Forces a segment's content to disk."""
-        os.fdatasync(handle)
-
-    def sync_directory(self, path: Path) -> None:
-        """Forces a directory's names to disk."""
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-    def replace(self, source: Path, target: Path) -> None:
-        """Renames over."""
-        source.replace(target)
-
-
 class Spool:
     """One writer's journal in a directory of its own. Opened by one process at a time (a lock file holds it)."""
 
@@ -94,7 +86,8 @@ class Spool:
         self._files = files or Files()
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = _locked(directory)
-        self._base = _read_base(directory)
+        self.quarantine = Quarantine(directory, writer)
+        self._base = read_base(directory)
         self._heads: dict[int, bytes] = {}  # first sequence of a segment -> head before it
         self.durable, head = self._recover()
         self._next, self._head = self.durable, head
@@ -143,13 +136,16 @@ class Spool:
         """Gives an entry (or its canonical bytes) its place. The future is done when it is durable; without `wait`
         there is none. Not `soon`: it may wait `COMPANY_S` for others before it goes to the kernel with them.
 
-        Call it from one event loop only. Raises `Pushback` or `SpoolBroken`; then the entry has no place.
+        Call it from one event loop only. Raises `Pushback`, `TooLong` or `SpoolBroken`; then the entry has no place.
         """
         if self._broken is not None:
             raise SpoolBroken(f"the journal can't be written ({self._broken})") from self._broken
         if self._next - self.durable >= MOST_WAITING or self._stopping:
             raise Pushback(f"{self.waiting} entries wait for the disk")
-        item = link(self.writer, self._next, self._head, entry if isinstance(entry, bytes) else canonical(entry))
+        record = entry if isinstance(entry, bytes) else canonical(entry)
+        if len(record) > LARGEST_FRAME - HASH:
+            raise TooLong(f"an entry of {len(record)} bytes")
+        item = link(self.writer, self._next, self._head, record)
         loop = self._running_loop()
         promise: asyncio.Future[Position] | None = None
         if wait:
@@ -209,45 +205,67 @@ class Spool:
                 self._wake.notify()
 
     def links(self) -> Iterator[Link]:
-        """All durable links that are still on disk."""
+        """All durable links that are still on disk and can be read."""
         for item in read_links(self.directory, self.writer, previous=self._base.head):
+            if isinstance(item, Damaged):
+                continue
             if isinstance(item, Torn) or item.sequence >= self.durable:
                 return
             yield item
 
-    def links_from(self, sequence: int, most: int) -> list[Link]:
-        """Up to `most` durable links from `sequence` on; reads only the segments that hold them."""
-        found: list[Link] = []
-        listed = segments(self.directory)
-        for segment, following in zip(listed, [*listed[1:], None], strict=True):
-            if following is not None and following.first <= sequence:
+    def links_from(self, sequence: int, most: int) -> list[Link | Damaged]:
+        """Up to `most` durable links from `sequence` on, and what lies between them; reads only the segments that hold
+        them."""
+        found: list[Link | Damaged] = []
+        for segment, until in self._listed():
+            if until is not None and until <= sequence:
                 continue
-            for item in read_segment(segment, self.writer, self._heads[segment.first]):
+            for item in read_segment(segment, self.writer, self._heads[segment.first], until=until):
+                if isinstance(item, Damaged):
+                    if item.first + item.count > sequence:
+                        found.append(item)
+                    continue
                 if isinstance(item, Torn) or item.sequence >= self.durable or len(found) >= most:
                     return found
                 if item.sequence >= sequence:
                     found.append(item)
         return found
 
+    def _listed(self) -> list[tuple[Segment, int | None]]:
+        """Segments, each with the first sequence of the next one."""
+        listed = segments(self.directory)
+        return list(zip(listed, [*(one.first for one in listed[1:]), None], strict=False))
+
     def drop_before(self, sequence: int) -> int:
         """Removes whole segments whose entries all lie before `sequence` and were drained. Returns how many."""
-        listed = segments(self.directory)
         gone = 0
-        for segment, following in itertools.pairwise(listed):
-            if following.first > sequence:
+        for segment, until in self._listed():
+            if until is None or until > sequence:
                 break
             ledger = self._base.ledger
-            for item in read_segment(segment, self.writer, self._heads[segment.first]):
+            for item in read_segment(segment, self.writer, self._heads[segment.first], until=until):
+                if isinstance(item, Damaged):
+                    continue
                 if isinstance(item, Torn):
                     return gone
-                ledger.apply(parse(item.record))
+                _apply(ledger, item)
             ledger.resolved.clear()
-            self._base = Base(size=following.first, head=self._heads[following.first], ledger=ledger)
-            _write_base(self.directory, self._base, self._files)
+            self._base = Base(size=until, head=self._heads[until], ledger=ledger)
+            write_base(self.directory, self._base, self._files)
             del self._heads[segment.first]
             segment.path.unlink()
             gone += 1
         return gone
+
+    def set_aside(self, item: Damaged) -> None:
+        """Keeps damaged bytes in the quarantine. Raises OSError."""
+        self.quarantine.keep(
+            sequence=item.first,
+            entries=item.count,
+            why=Why.DAMAGED,
+            what=f"{item.bytes} bytes at {item.offset} of {item.path.name} are no whole entry",
+            data=content(item),
+        )
 
     def close(self) -> None:
         """Keeps every promise given, then lets go of the directory."""
@@ -266,26 +284,39 @@ class Spool:
     def _recover(self) -> tuple[int, bytes]:
         """Length and head of what is on disk. A torn end is cut off: it was never acknowledged."""
         size, head = self._base.size, self._base.head
-        for segment in segments(self.directory):
+        for segment, until in self._listed():
             if segment.first < size:  # dropped in part before a crash: its entries are drained and in the base
                 segment.path.unlink()
                 continue
             if segment.first != size:
                 raise _damaged(segment.path, f"begins at {segment.first} instead of {size}")
             self._heads[segment.first] = head
-            for item in read_segment(segment, self.writer, head):
+            for item in read_segment(segment, self.writer, head, until=until):
+                if isinstance(item, Damaged):
+                    self.set_aside(item)
+                    size, head = item.first + item.count, UNKNOWN
+                    continue
                 if isinstance(item, Torn):
-                    self._cut(item, segments(self.directory)[-1].path)
+                    if until is not None:
+                        raise _damaged(item.path, f"broken at byte {item.offset}, and later segments exist")
+                    self._cut(item, size)
                     break
-                if link(self.writer, item.sequence, head, item.record).hash != item.hash:
+                proven = item.previous != UNKNOWN
+                if proven and link(self.writer, item.sequence, item.previous, item.record).hash != item.hash:
                     raise _damaged(segment.path, f"entry {item.sequence} does not continue the chain")
                 size, head = item.sequence + 1, item.hash
         return size, head
 
-    def _cut(self, torn: Torn, last: Path) -> None:
-        if torn.path != last:
-            raise _damaged(torn.path, f"broken at byte {torn.offset}, and later segments exist")
+    def _cut(self, torn: Torn, sequence: int) -> None:
+        """What is cut off is kept: were it an entry that the disk damaged, its bytes are evidence."""
         self.torn = torn
+        self.quarantine.keep(
+            sequence=sequence,
+            entries=1,
+            why=Why.TORN,
+            what=f"{torn.bytes} bytes at the end of {torn.path.name} are no whole entry",
+            data=content(torn),
+        )
         handle = os.open(torn.path, os.O_RDWR)
         try:
             os.ftruncate(handle, torn.offset)
@@ -317,6 +348,12 @@ class Spool:
             data = data[self._files.write(self._handle, bytes(data)) :]
 
     def _run(self) -> None:
+        try:
+            self._force()
+        except BaseException as error:  # whatever it is: without this thread nothing reaches the disk
+            self._fail(error)
+
+    def _force(self) -> None:
         while True:
             with self._wake:
                 if not self._wanted and not self._stopping:
@@ -329,11 +366,7 @@ class Spool:
                 self._retired += retired
                 return
             if written > self.durable:
-                try:
-                    self._sync(handle, retired)
-                except BaseException as error:
-                    self._fail(error)
-                    return
+                self._sync(handle, retired)
                 self.durable = written
                 self._tell()
             elif stopping:
@@ -392,59 +425,6 @@ def _locked(directory: Path) -> int:
     return handle
 
 
-@dataclass(frozen=True, kw_only=True)
-class Base:
-    """What was drained and dropped before the oldest segment on disk: how much, how it ended, what it came to."""
-
-    size: int
-    head: bytes
-    ledger: Ledger
-
-
-def _read_base(directory: Path) -> Base:
-    file = directory / "base.json"
-    if not file.is_file():
-        return Base(size=0, head=GENESIS, ledger=Ledger())
-    document = json.loads(file.read_text(encoding="utf-8"))
-    held = [parse(bytes.fromhex(text)) for text in document["open"]]
-    return Base(
-        size=int(document["size"]),
-        head=bytes.fromhex(document["head"]),
-        ledger=Ledger(
-            balances={
-                (period, scope): Balance(spent=spent, reserved=reserved)
-                for period, scope, spent, reserved in document["balances"]
-            },
-            open={entry.request_id: entry for entry in held},
-        ),
-    )
-
-
-def _write_base(directory: Path, base: Base, files: Files) -> None:
-    partial = directory / ".base.json"
-    text = json.dumps(
-        {
-            "size": base.size,
-            "head": base.head.hex(),
-            "balances": [
-                [period, scope, balance.spent, balance.reserved]
-                for (period, scope), balance in base.ledger.balances.items()
-            ],
-            "open": [canonical(entry).hex() for entry in base.ledger.open.values()],
-        }
-    )
-    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        data = text.encode()
-        while data:
-            data = data[files.write(handle, data) :]
-        files.sync(handle)
-    finally:
-        os.close(handle)
-    files.replace(partial, directory / "base.json")
-    files.sync_directory(directory)
-
-
 def _damaged(path: Path, what: str) -> Exception:
     return refuse(
         str(path),
@@ -459,5 +439,19 @@ def replay(spool: Spool) -> Ledger:
     """What the journal comes to: the dropped part's ledger and every entry on disk. For the start of a router."""
     ledger = Ledger(balances=dict(spool.base.ledger.balances), open=dict(spool.base.ledger.open))
     for item in spool.links():
-        ledger.apply(parse(item.record))
+        fault = _apply(ledger, item)
+        if fault is not None:
+            spool.quarantine.keep(sequence=item.sequence, entries=1, why=Why.UNREADABLE, what=fault, data=item.record)
     return ledger
+
+
+def _apply(ledger: Ledger, item: Link) -> str | None:
+    """Folds an entry in, as far as it can be read; what is wrong with it, if anything is."""
+    try:
+        ledger.apply(parse(item.record))
+    except RecordError as error:
+        known = salvage(item.record)
+        if known is not None:
+            ledger.apply(known)
+        return str(error)
+    return None

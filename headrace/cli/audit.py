@@ -12,7 +12,7 @@ import click
 from headrace.audit.chain import GENESIS, Broken, Checkpoint, Link, verify
 from headrace.audit.ledger import Ledger
 from headrace.audit.record import RecordError, parse
-from headrace.audit.segments import Torn, read_links
+from headrace.audit.segments import Damaged, Torn, read_links
 from headrace.errors import refuse
 
 
@@ -160,6 +160,8 @@ def _from_postgres(dsn: str, writer: str) -> list[Link]:
 def _whole(spool: Path, writer: str, torn: list[Torn], ledger: Ledger) -> Iterator[Link]:
     def links() -> Iterator[Link]:
         for item in read_links(spool, writer, previous=GENESIS):
+            if isinstance(item, Damaged):
+                continue  # `verify` says which entry is missing
             if isinstance(item, Torn):
                 torn.append(item)
                 return

@@ -63,13 +63,15 @@ def waste(
 def _entries(journal: Path | None, dsn: str | None, days: float | None) -> Iterator[Entry]:
     from headrace.audit import lines
     from headrace.audit.record import RecordError, parse
-    from headrace.audit.segments import Torn, read_links
+    from headrace.audit.segments import Damaged, Torn, read_links
 
     if journal is not None:
         if not journal.exists():
             raise refuse("SPOOL|FILE", str(journal), "it is not there", next_step="give a journal or an export of one")
         links = lines.read(journal, "") if journal.is_file() else read_links(journal, "")
         for item in links:
+            if isinstance(item, Damaged):
+                continue
             if isinstance(item, Torn):
                 return
             try:

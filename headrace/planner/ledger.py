@@ -19,7 +19,7 @@ import polars as pl
 
 from headrace.audit.chain import GENESIS
 from headrace.audit.record import FORMAT, Entry, Kind
-from headrace.audit.segments import Segment, Torn, read_segment, segments
+from headrace.audit.segments import Damaged, Segment, Torn, read_segment, segments
 from headrace.errors import Refused, refuse
 from headrace.planner.sources import Kind as Holds
 from headrace.planner.sources import Source
@@ -159,6 +159,9 @@ def _from_journals(folder: Path, parts: _Parts) -> None:
 
 def _records(segment: Segment, notes: list[str]) -> Iterator[bytes]:
     for item in read_segment(segment, "", GENESIS):
+        if isinstance(item, Damaged):
+            notes.append(f"{item.path.name}: {item.bytes:,} bytes in it are damaged and are left out")
+            continue
         if isinstance(item, Torn):
             notes.append(f"{item.path.name}: its last {item.bytes:,} bytes are no whole entry and are left out")
             return

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from headrace.audit.ledger import Ledger
 from headrace.audit.record import Entry, Hashes, Kind, encode
-from headrace.audit.spool import Position, Pushback, Spool, SpoolBroken
+from headrace.audit.spool import Position, Pushback, Spool, SpoolBroken, TooLong
 from headrace.router.classify import Caller, Parsed
 from headrace.router.config import RouterConfig
 from headrace.router.engine import Admission
@@ -85,7 +85,7 @@ class Journal:
         fields["reserved_nano"] = admission.route.reservation + spent
         try:
             return Reserved(self.spool.append(encode(fields), wait=sync))
-        except (Pushback, SpoolBroken):
+        except (Pushback, SpoolBroken, TooLong):
             self._refused += 1
             return None
 
@@ -172,7 +172,7 @@ class Journal:
         try:
             # An outcome may wait a moment for company: lost in a crash, its reservation is posted in full.
             self.spool.append(entry if isinstance(entry, Entry) else encode(entry), wait=False, soon=False)
-        except (Pushback, SpoolBroken):
+        except (Pushback, SpoolBroken, TooLong):
             self._refused += 1
 
     def expire(self, ledger: Ledger) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from headrace.audit.chain import Link
+from headrace.audit.record import RecordError, parse
 
 
 class SinkUnavailable(Exception):
@@ -16,14 +17,18 @@ class SinkConflict(Exception):
     """The sink holds another entry at a place of this chain: somebody changed one of them."""
 
 
+class Unstorable(Exception):
+    """At least one of these entries can't be held for what it is, however often it is sent; what is wrong."""
+
+
 class Sink(Protocol):
     """Takes links of any writer. Idempotent: what it holds already it takes again without effect."""
 
     async def size(self, writer: str) -> int:
-        """How many entries of a writer it holds, without a gap from the beginning."""
+        """The sequence behind the last entry of a writer that it holds. Entries that were set aside are missing."""
 
     async def write(self, links: Sequence[Link]) -> None:
-        """Keeps links of one writer, all or none. Raises `SinkUnavailable` or `SinkConflict`."""
+        """Keeps links of one writer, all or none. Raises `SinkUnavailable`, `SinkConflict` or `Unstorable`."""
 
     async def close(self) -> None:
         """Lets go of connections."""
@@ -36,18 +41,21 @@ class MemorySink:
         self.links: dict[str, list[Link]] = {}
 
     async def size(self, writer: str) -> int:
-        return len(self.links.get(writer, []))
+        held = self.links.get(writer)
+        return held[-1].sequence + 1 if held else 0
 
     async def write(self, links: Sequence[Link]) -> None:
         for item in links:
-            held = self.links.setdefault(item.writer, [])
-            if item.sequence < len(held):
-                if held[item.sequence].hash != item.hash:
-                    raise SinkConflict(f"{item.writer} {item.sequence}")
-            elif item.sequence == len(held):
-                held.append(item)
-            else:
-                raise SinkConflict(f"{item.writer}: a gap before {item.sequence}")
+            try:
+                parse(item.record)
+            except RecordError as error:
+                raise Unstorable(str(error)) from error
+        for item in links:
+            held = {one.sequence: one for one in self.links.get(item.writer, ())}
+            known = held.setdefault(item.sequence, item)
+            if known.hash != item.hash:
+                raise SinkConflict(f"{item.writer} {item.sequence}")
+            self.links[item.writer] = [held[sequence] for sequence in sorted(held)]
 
     async def close(self) -> None:
         """Nothing is held."""

@@ -10,8 +10,8 @@ from typing import Final
 import asyncpg  # type: ignore[import-untyped] # asyncpg 0.32 ships no py.typed
 
 from headrace.audit.chain import Link
-from headrace.audit.record import Entry, parse
-from headrace.audit.sinks.base import SinkConflict, SinkUnavailable
+from headrace.audit.record import Entry, RecordError, parse
+from headrace.audit.sinks.base import SinkConflict, SinkUnavailable, Unstorable
 
 _TIMEOUT_S: Final = 10.0
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -31,6 +31,14 @@ SELECT record FROM headrace.entries
 WHERE kind IN ('post', 'void', 'expire', 'refuse') AND ($1::interval IS NULL OR at >= now() - $1::interval)
 ORDER BY at, request_id
 """
+# What PostgreSQL, or its client, says of a value that no column can hold: out of range, text with a zero character, ….
+_UNFIT: Final = (
+    asyncpg.DataError,
+    asyncpg.exceptions._base.DataError,
+    asyncpg.CheckViolationError,
+    asyncpg.NotNullViolationError,
+    asyncpg.ProgramLimitExceededError,
+)
 _UNREACHABLE: Final = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError)
 
 
@@ -69,24 +77,16 @@ class PostgresSink:
         return 0 if last is None else int(last) + 1
 
     async def write(self, links: Sequence[Link]) -> None:
+        rows = _rows(links)
         connection = await self._connected()
-        entries = [parse(item.record) for item in links]
-        sequences, hashes = [item.sequence for item in links], [item.hash for item in links]
         try:
             async with connection.transaction():
-                await connection.execute(
-                    _INSERT,
-                    [item.writer for item in links],
-                    sequences,
-                    [item.previous for item in links],
-                    hashes,
-                    [item.record for item in links],
-                    [entry.kind.value for entry in entries],
-                    [entry.request_id for entry in entries],
-                    [_EPOCH + timedelta(microseconds=entry.at_us) for entry in entries],
-                    [item.record[1:].decode() for item in links],
-                )
-            different = await connection.fetchval(_DIFFERENT, links[0].writer, sequences, hashes)
+                await connection.execute(_INSERT, *rows)
+            different = await connection.fetchval(
+                _DIFFERENT, links[0].writer, [item.sequence for item in links], [item.hash for item in links]
+            )
+        except _UNFIT as error:
+            raise Unstorable(f"{type(error).__name__} {getattr(error, 'sqlstate', '') or ''}".strip()) from error
         except asyncpg.UniqueViolationError as error:
             raise SinkConflict(f"a request has a second outcome ({error.detail})") from error
         except (*_UNREACHABLE, asyncpg.PostgresError) as error:
@@ -104,6 +104,25 @@ class PostgresSink:
     async def close(self) -> None:
         if self._connection is not None:
             self._connection.terminate()
+
+
+def _rows(links: Sequence[Link]) -> tuple[list[object], ...]:
+    """The columns of some links. Raises `Unstorable`."""
+    try:
+        entries = [parse(item.record) for item in links]
+        return (
+            [item.writer for item in links],
+            [item.sequence for item in links],
+            [item.previous for item in links],
+            [item.hash for item in links],
+            [item.record for item in links],
+            [entry.kind.value for entry in entries],
+            [entry.request_id for entry in entries],
+            [_EPOCH + timedelta(microseconds=entry.at_us) for entry in entries],
+            [item.record[1:].decode() for item in links],
+        )
+    except (RecordError, OverflowError, UnicodeDecodeError) as error:
+        raise Unstorable(str(error)) from error
 
 
 async def read(dsn: str, writer: str) -> list[Link]:

@@ -102,3 +102,15 @@ def test_a_journal_is_verified_and_a_changed_one_is_found(tmp_path: Path) -> Non
     assert other.exit_code == 1, "another writer's name is another chain"
     missing = CliRunner().invoke(audit, ["verify", str(tmp_path / "nothing"), "--writer", "w1"])
     assert isinstance(missing.exception, Refused)
+
+
+def test_a_damaged_entry_in_the_middle_is_no_torn_end(tmp_path: Path) -> None:
+    journal(tmp_path / "spool", 5)
+    file = next((tmp_path / "spool").glob("*.journal"))
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(bytes(data))
+    found = CliRunner().invoke(audit, ["verify", str(tmp_path / "spool"), "--writer", "w1", "--json"])
+    assert found.exit_code == 1
+    answer = json.loads(found.stdout)
+    assert (answer["result"]["what"], answer["result"]["expected"], answer["tornBytes"]) == ("sequence", "2", 0)
