@@ -47,6 +47,16 @@ class Resource:
         return tuple(leaves(self.props))
 
     @cached_property
+    def texts(self) -> tuple[tuple[str, str], ...]:
+        """Path and value of every text in its properties."""
+        return tuple((path, value) for path, value in self.leaves if isinstance(value, str))
+
+    @cached_property
+    def all_text(self) -> str:
+        """Every text in its properties, a line each: one search tells whether any of them can matter to a rule."""
+        return "\n".join(text for _, text in self.texts)
+
+    @cached_property
     def record(self) -> Facts | None:
         """The facts that it registered, if it is a component of ours. Raises `FactsError` where they can't be read."""
         facts = self.get("facts") if self.type.startswith(COMPONENTS) else None

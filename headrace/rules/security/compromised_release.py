@@ -15,30 +15,38 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Final
+from functools import cache
+from typing import TYPE_CHECKING, Final
 
 from headrace.rules.finding import Severity
 from headrace.rules.rule import Broken, Rule, Said, Scope, View
 
+if TYPE_CHECKING:
+    from headrace.catalog.schema import CompromisedRelease
+
 _PREFIXES: Final = ("kubernetes:", "headrace:", "aws:lambda/", "aws:ecs/", "aws:ecr/")
+
+
+@cache
+def _patterns() -> tuple[re.Pattern[str], tuple[tuple[CompromisedRelease, re.Pattern[str]], ...]]:
+    """What any text of interest holds, and one pattern per release."""
+    from headrace.catalog import load
+
+    rows = tuple(
+        (row, re.compile(rf"{re.escape(row.package)}\b.*(?<![\d.]){re.escape(version)}(?![\d.]*\d)", re.I | re.S))
+        for row in load.compromised_releases().values()
+        for version in row.versions
+    )
+    return re.compile("|".join(sorted({re.escape(row.package) for row, _ in rows})), re.I), rows
 
 
 def check(view: View) -> Iterator[Said]:
     """Every text of a resource that runs code."""
-    from headrace.catalog import load
-
-    rows = [
-        (row, re.compile(rf"{re.escape(row.package)}\b.*(?<![\d.]){re.escape(version)}(?![\d.]*\d)", re.I | re.S))
-        for row in load.compromised_releases().values()
-        for version in row.versions
-    ]
-    packages = {row.package for row, _ in rows}
+    packages, rows = _patterns()
     for resource in view.graph.resources:
-        if not resource.type.startswith(_PREFIXES):
+        if not resource.type.startswith(_PREFIXES) or not packages.search(resource.all_text):
             continue
-        for path, text in resource.leaves:
-            if not isinstance(text, str) or not any(package in text.lower() for package in packages):
-                continue
+        for path, text in resource.texts:
             for row, pattern in rows:
                 if pattern.search(text):
                     yield Broken(

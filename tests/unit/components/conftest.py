@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from headrace_components import HybridPlatform, PrivateNetwork, PrivateNetworkArgs
-from tests.unit.components.recording import PLACE, ZONES, Engine, record, stack_settings
+from tests.unit.components.recording import PLACE, ZONES, Engine, record, stack_settings, whole_stack
 
 
 @pytest.fixture(scope="session")
@@ -20,10 +20,23 @@ def default_network() -> Engine:
 @pytest.fixture(scope="session")
 def sandbox_stack() -> Engine:
     """The whole platform of the stack `sandbox`."""
-    return record(lambda: HybridPlatform("platform", {"settings": stack_settings("sandbox")}) and None)
+    return whole_stack("sandbox")
 
 
 @pytest.fixture(scope="session")
 def production_stack() -> Engine:
     """The whole platform of the stack `prod-us`: reserved capacity, EFA."""
-    return record(lambda: HybridPlatform("platform", {"settings": stack_settings("prod-us")}) and None)
+    return whole_stack("prod-us")
+
+
+@pytest.fixture(scope="session")
+def changed_stack() -> Engine:
+    """The whole platform of the stack `dev` with three settings changed, none of which touches another: Bottlerocket as
+    the node image, a webhook for alerts, a second version of the data stores' credentials."""
+    settings = stack_settings("dev")
+    for name, pool in settings["dedicatedPools"].items():
+        bottlerocket = {"nodeImage": "bottlerocket-nvidia", "nodeReleaseVersion": "1.68.0-9d0a9bd2"}
+        settings["dedicatedPools"][name] = {**pool, **bottlerocket}
+    settings["budgets"] = {**settings["budgets"], "alertWebhookUrl": "https://hooks.example.com/T0K3N"}
+    settings["dataStores"] = {**settings["dataStores"], "credentialsVersion": 2}
+    return record(lambda: HybridPlatform("platform", {"settings": settings}) and None)

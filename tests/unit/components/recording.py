@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, cast
 import pulumi
 
 from headrace.settings.load import read_stack_file
+from headrace_components import HybridPlatform
 
 STACKS = Path(__file__).resolve().parents[3] / "stacks"
 ACCOUNT = "123456789012"
@@ -92,6 +94,12 @@ _COMPUTED: Mapping[str, dict[str, Any]] = {
 def stack_settings(environment: str) -> dict[str, Any]:
     """The settings of one of the project's stacks as a plain mapping."""
     return read_stack_file(STACKS / f"Pulumi.{environment}.yaml")
+
+
+@functools.cache
+def whole_stack(environment: str) -> Engine:
+    """The whole platform of one of the project's stacks, registered once in a process: to look at, not to change."""
+    return record(lambda: HybridPlatform("platform", {"settings": stack_settings(environment)}) and None)
 
 
 def record(program: Callable[[], Any], engine: Engine | None = None) -> Engine:

@@ -306,15 +306,12 @@ def test_pool_facts_say_what_the_settings_and_the_catalogue_say(production_stack
     assert facts.replicas == 2, "eight GPUs, four per replica"
 
 
-def test_a_bottlerocket_pool_has_no_second_device_plugin() -> None:
-    settings = stack_settings("dev")
-    pools = settings["dedicatedPools"]
-    name = next(iter(pools))
-    pools[name] = {**pools[name], "nodeImage": "bottlerocket-nvidia", "nodeReleaseVersion": "1.68.0-9d0a9bd2"}
-    engine = record(lambda: HybridPlatform("platform", {"settings": settings}))
-    assert not [one for one in engine.of("kubernetes:apps/v1:DaemonSet") if one.name == f"{name}-device-plugin"]
-    assert engine.one("kubernetes:apps/v1:DaemonSet", f"{name}-dcgm-exporter")
-    assert engine.one(NODE_GROUP, name).inputs["amiType"] == "BOTTLEROCKET_x86_64_NVIDIA"
+def test_a_bottlerocket_pool_has_no_second_device_plugin(changed_stack: Engine) -> None:
+    name = next(iter(stack_settings("dev")["dedicatedPools"]))
+    daemons = changed_stack.of("kubernetes:apps/v1:DaemonSet")
+    assert not [one for one in daemons if one.name == f"{name}-device-plugin"]
+    assert changed_stack.one("kubernetes:apps/v1:DaemonSet", f"{name}-dcgm-exporter")
+    assert changed_stack.one(NODE_GROUP, name).inputs["amiType"] == "BOTTLEROCKET_x86_64_NVIDIA"
 
 
 # --- store, tenants, money
@@ -398,19 +395,16 @@ def test_a_budget_counts_exactly_the_tags_that_resources_carry(sandbox_stack: En
         assert budget.inputs["costFilters"][0]["values"][0] in written, "nothing carries its tag"
 
 
-def test_an_alert_webhook_stays_secret() -> None:
-    settings = stack_settings("dev")
-    settings["budgets"] = {**settings["budgets"], "alertWebhookUrl": "https://hooks.example.com/T0K3N"}
-    engine = record(lambda: HybridPlatform("platform", {"settings": settings}))
-    subscription = engine.one("aws:sns/topicSubscription:TopicSubscription", "spend-webhook").inputs
+def test_an_alert_webhook_stays_secret(changed_stack: Engine) -> None:
+    subscription = changed_stack.one("aws:sns/topicSubscription:TopicSubscription", "spend-webhook").inputs
     assert subscription["endpoint"] == pulumi.runtime.rpc._special_secret_sig or "T0K3N" in str(
         subscription["endpoint"]
     )
     # The router's replicas tell it of budgets as well.
-    environment = engine.one("kubernetes:core/v1:Secret", "router-environment").inputs["stringData"]
+    environment = changed_stack.one("kubernetes:core/v1:Secret", "router-environment").inputs["stringData"]
     assert pulumi.runtime.rpc._special_sig_key in environment, "a secret in the state"
     holders = ("spend-webhook", "router-environment")
-    others: list[Recorded] = [one for one in engine.resources if one.name not in holders]
+    others: list[Recorded] = [one for one in changed_stack.resources if one.name not in holders]
     assert not [one.name for one in others if "T0K3N" in json.dumps(one.inputs, default=str)]
 
 

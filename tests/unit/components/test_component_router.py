@@ -300,13 +300,10 @@ def test_only_the_migration_may_read_the_masters_login(sandbox_stack: Engine) ->
     assert not actions & {"s3:DeleteObject", "s3:BypassGovernanceRetention", "s3:PutObjectLegalHold"}
 
 
-def test_raising_the_credentials_version_makes_new_ones_and_migrates_again() -> None:
-    settings = stack_settings("dev")
-    settings["dataStores"] = {**settings["dataStores"], "credentialsVersion": 2}
-    engine = record(lambda: HybridPlatform("platform", {"settings": settings}) and None)
-    versions = {one.name for one in engine.of("aws:secretsmanager/secretVersion:SecretVersion")}
+def test_raising_the_credentials_version_makes_new_ones_and_migrates_again(changed_stack: Engine) -> None:
+    versions = {one.name for one in changed_stack.of("aws:secretsmanager/secretVersion:SecretVersion")}
     assert versions == {"router-hash", "data-stores-cache-2", "data-stores-database-2"}, "the hash secret never changes"
-    job = engine.one("kubernetes:batch/v1:Job", "router-migration").inputs["metadata"]["name"]
+    job = changed_stack.one("kubernetes:batch/v1:Job", "router-migration").inputs["metadata"]["name"]
     assert job.endswith("-2"), "another name is another run, which sets the new password"
 
 

@@ -24,13 +24,13 @@ from pulumi_policy import (
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, unknown_checking_proxy
 
 from headrace.rules import docs
+from headrace.rules.finding import Finding
 from headrace.rules.graph import COMPONENTS, Resource
 from headrace.rules.registry import RULES
 from headrace.rules.rule import Rule, Scope
 from headrace.rules.waiver import Waiver
-from headrace.settings.load import load as load_settings
 from headrace_policies import pack, reading, session
-from tests.unit.rules.good_stacks import TODAY, Case, good, resource
+from tests.unit.rules.good_stacks import TODAY, Case, good, loaded, resource
 from tests.unit.rules.mutations import _IMDS, _app, _chain, _endpoint, _facts, _pod, _set, mutations
 
 U: Final = UNKNOWN_STRING_VALUE
@@ -188,12 +188,33 @@ def _options() -> PolicyResourceOptions:
     return PolicyResourceOptions(False, [], None, [], None, [], None)  # type: ignore[arg-type]  # unused here
 
 
+# Cases share the resources that they don't change, so each is handed over and read once. It is kept with what it is the
+# key of, or its id could become another's.
+_HANDED: Final[dict[int, tuple[Resource, PolicyResource]]] = {}
+_READ: Final[dict[int, tuple[PolicyResource, Resource]]] = {}
+
+
+def _policy_resource(one: Resource) -> PolicyResource:
+    """A resource as the SDK hands it over."""
+    if id(one) not in _HANDED:
+        props = unknown_checking_proxy(dict(one.props))
+        _HANDED[id(one)] = one, PolicyResource(one.type, props, one.urn, one.name, _options(), None, None, [], {})
+    return _HANDED[id(one)][1]
+
+
+def _read_once(one: PolicyResource, read: Callable[[PolicyResource], Resource] = reading.resource) -> Resource:
+    if id(one) not in _READ:
+        _READ[id(one)] = one, read(one)
+    return _READ[id(one)][1]
+
+
 class Run:
     """The pack on a case."""
 
     def __init__(self, case: Case, monkeypatch: pytest.MonkeyPatch, waivers: tuple[Waiver, ...] = ()) -> None:
         self.case = case
-        settings = load_settings(case.settings)
+        settings = loaded(case)
+        monkeypatch.setattr(reading, "resource", _read_once)
         monkeypatch.setattr(session, "loaded", lambda: session.Loaded(settings=settings))
         monkeypatch.setattr(session, "waivers", lambda: waivers)
         monkeypatch.setattr(session, "today", lambda: TODAY)
@@ -212,8 +233,9 @@ class Run:
 
         if isinstance(policy, ResourceValidationPolicy):
             for one in self.case.resources:
-                props = unknown_checking_proxy(dict(one.props))
-                args = ResourceValidationArgs(one.type, props, one.urn, one.name, _options(), None, config or {}, {})
+                args = ResourceValidationArgs(
+                    one.type, _policy_resource(one).props, one.urn, one.name, _options(), None, config or {}, {}
+                )
                 policy.validate(args, report)
         else:
             assert isinstance(policy, StackValidationPolicy)
@@ -222,15 +244,17 @@ class Run:
         return found
 
 
-def _policy_resource(one: Resource) -> PolicyResource:
-    props = unknown_checking_proxy(dict(one.props))
-    return PolicyResource(one.type, props, one.urn, one.name, _options(), None, None, [], {})
-
-
+@functools.cache
 def _violating(rule: Rule, name: str | None = None) -> Case:
     chosen = [one for one in MUTATIONS if rule.id in one.expected and name in (None, one.name)]
     assert chosen, f"no mutation {name} for {rule.id}"
     return chosen[0].change(good(chosen[0].stack))
+
+
+@functools.cache
+def _findings(rule: Rule) -> tuple[Finding, ...]:
+    """What all rules find in the rule's violating case."""
+    return _violating(rule).findings()
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
@@ -283,7 +307,7 @@ def test_a_parameter_changes_the_answer(rule: Rule, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
 def test_an_exempted_resource_is_left_alone(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
     case = _violating(rule)
-    every_name = [one.name for one in case.resources] + ["stack", *(f.resource for f in case.findings())]
+    every_name = [one.name for one in case.resources] + ["stack", *(f.resource for f in _findings(rule))]
     assert Run(case, monkeypatch).messages(rule, {"exempt": every_name}) == []
 
 
@@ -292,7 +316,7 @@ def test_a_valid_waiver_excuses_a_violation_and_never_what_cannot_be_decided(
     rule: Rule, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     case = _violating(rule)
-    resources = {finding.resource for finding in case.findings() if finding.rule == rule.id}
+    resources = {finding.resource for finding in _findings(rule) if finding.rule == rule.id}
     waivers = tuple(
         Waiver(policy=rule.id, resource=one, reason="known and accepted", approver="a", ticket="t", expires=_SOON)
         for one in resources

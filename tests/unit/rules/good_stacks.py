@@ -16,8 +16,7 @@ from headrace.rules.registry import RULES
 from headrace.rules.rule import View
 from headrace.settings.load import load as load_settings
 from headrace.settings.tree import Settings
-from headrace_components import HybridPlatform
-from tests.unit.components.recording import record, stack_settings
+from tests.unit.components.recording import stack_settings, whole_stack
 
 STACKS = ("sandbox", "dev", "staging", "prod-eu", "prod-us")
 TODAY = date(2026, 11, 21)
@@ -36,8 +35,7 @@ class Case:
 
     def findings(self) -> tuple[Finding, ...]:
         """Everything that all rules find, today."""
-        view = View(graph=Graph(self.resources), today=TODAY, settings=_loaded(json.dumps(self.settings, default=str)))
-        return engine.evaluate(view, RULES)
+        return engine.evaluate(View(graph=Graph(self.resources), today=TODAY, settings=loaded(self)), RULES)
 
     def change(self, type_: str, name: str) -> tuple[Case, Any]:
         """The case with a copy of one resource, and the properties of that copy to change."""
@@ -45,6 +43,11 @@ class Case:
         copied = replace(one, props=copy.deepcopy(dict(one.props)))
         resources = tuple(copied if other is one else other for other in self.resources)
         return replace(self, resources=resources), copied.props
+
+
+def loaded(case: Case) -> Settings:
+    """The case's settings, validated."""
+    return _loaded(json.dumps(case.settings, default=str))
 
 
 @cache
@@ -55,7 +58,7 @@ def _loaded(settings: str) -> Settings:
 @cache
 def _recorded(name: str) -> tuple[dict[str, Any], tuple[Resource, ...]]:
     settings = stack_settings(name)
-    seen = record(lambda: HybridPlatform("platform", {"settings": settings}) and None)
+    seen = whole_stack(name)
     return settings, tuple(
         Resource(
             urn=f"urn:pulumi:{name}::inference::{one.type}::{one.name}",
