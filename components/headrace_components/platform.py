@@ -237,6 +237,7 @@ class HybridPlatform(pulumi.ComponentResource):
                     "node_role_arn": self.cluster.node_role_arn,
                     "router_subnet_ids": self.network.router_by_zone,
                     "dedicated_urls": {pool: made.service_url for pool, made in self.pools.items()},
+                    "dedicated_metrics_urls": {pool: made.metrics_url for pool, made in self.pools.items()},
                     "serverless_urls": {pool: made.base_url for pool, made in self.serverless.items()},
                     "serverless_headers": {pool: made.request_headers for pool, made in self.serverless.items()},
                     "redis_url": stores.redis_url,

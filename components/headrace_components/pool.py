@@ -101,6 +101,8 @@ class DedicatedPool(pulumi.ComponentResource):
 
     service_url: pulumi.Output[str]
     """Where the cluster finds the model server (OpenAI-compatible, without the `/v1`)."""
+    metrics_url: pulumi.Output[str]
+    """A name whose addresses are the model servers themselves, each with metrics of its own."""
     node_group_name: pulumi.Output[str]
     """The EKS node group."""
     reader_role_arn: pulumi.Output[str]
@@ -140,12 +142,13 @@ class DedicatedPool(pulumi.ComponentResource):
         self._device_software(group)
         self._model_server(group, reader)
         self.node_group_name = group.node_group_name
-        self.service_url = pulumi.Output.from_input(
-            f"http://model-server.{plan.facts.namespace}.svc.cluster.local:{serving.PORT}"
-        )
+        within_cluster = f"{plan.facts.namespace}.svc.cluster.local:{serving.PORT}"
+        self.service_url = pulumi.Output.from_input(f"http://model-server.{within_cluster}")
+        self.metrics_url = pulumi.Output.from_input(f"http://model-server-replicas.{within_cluster}/metrics")
         self.register_outputs(
             {
                 "service_url": self.service_url,
+                "metrics_url": self.metrics_url,
                 "node_group_name": self.node_group_name,
                 "reader_role_arn": self.reader_role_arn,
                 "facts": facts,
@@ -297,6 +300,7 @@ class DedicatedPool(pulumi.ComponentResource):
         for policy, manifest in serving.network_policies(server).items():
             kubernetes.networking.v1.NetworkPolicy(f"{name}-{policy}", opts=within, **kube.properties(manifest))
         kubernetes.core.v1.Service(name, opts=within, **kube.properties(serving.service(server)))
+        kubernetes.core.v1.Service(f"{name}-replicas", opts=within, **kube.properties(serving.replicas(server)))
         kubernetes.policy.v1.PodDisruptionBudget(
             name, opts=within, **kube.properties(serving.disruption_budget(server))
         )

@@ -38,6 +38,8 @@ class RouterArgs(TypedDict):
     """Router subnets by zone: the only ones with egress."""
     dedicated_urls: NotRequired[dict[str, pulumi.Input[str]]]
     """Dedicated pool -> address of its model servers, without `/v1`."""
+    dedicated_metrics_urls: NotRequired[dict[str, pulumi.Input[str]]]
+    """Dedicated pool -> where its model servers show their queues; `/metrics` of the pool's address by default."""
     serverless_urls: NotRequired[dict[str, pulumi.Input[str]]]
     """Serverless pool -> base address of its API, with `/v1`."""
     serverless_headers: NotRequired[dict[str, pulumi.Input[dict[str, str]]]]
@@ -258,8 +260,12 @@ class Router(pulumi.ComponentResource):
         """ConfigMap and Secrets, and the checksum that renews the replicas when what they start with changes."""
         args, plan, name = self._args, self._plan, self._name
         configuration = pulumi.Output.all(
-            dedicated=args.get("dedicated_urls", {}), serverless=args.get("serverless_urls", {})
-        ).apply(lambda given: router_plan.configuration(plan, given["dedicated"], given["serverless"]))
+            dedicated=args.get("dedicated_urls", {}),
+            metrics=args.get("dedicated_metrics_urls", {}),
+            serverless=args.get("serverless_urls", {}),
+        ).apply(
+            lambda given: router_plan.configuration(plan, given["dedicated"], given["metrics"], given["serverless"])
+        )
         variables: pulumi.Output[dict[str, str]] = pulumi.Output.secret(
             pulumi.Output.all(
                 hash=self._hash_secret(),

@@ -131,11 +131,11 @@ def credential_variables(settings: Settings, pool: str) -> dict[str, str]:
 
 
 def deployed_pools(
-    settings: Settings, dedicated: Mapping[str, str], serverless: Mapping[str, str]
+    settings: Settings, dedicated: Mapping[str, str], metrics: Mapping[str, str], serverless: Mapping[str, str]
 ) -> dict[str, Deployed]:
     """What the renderer takes, from the addresses that pools put out: model servers' without, endpoints' with `/v1`."""
     found = {
-        pool: Deployed(url=f"{url.rstrip('/')}/v1", metrics_url=f"{url.rstrip('/')}/metrics")
+        pool: Deployed(url=f"{url.rstrip('/')}/v1", metrics_url=metrics.get(pool, f"{url.rstrip('/')}/metrics"))
         for pool, url in dedicated.items()
     }
     return found | {
@@ -144,9 +144,11 @@ def deployed_pools(
     }
 
 
-def configuration(plan: RouterPlan, dedicated: Mapping[str, str], serverless: Mapping[str, str]) -> str:
+def configuration(
+    plan: RouterPlan, dedicated: Mapping[str, str], metrics: Mapping[str, str], serverless: Mapping[str, str]
+) -> str:
     """The router's configuration as JSON."""
-    pools = deployed_pools(plan.settings, dedicated, serverless)
+    pools = deployed_pools(plan.settings, dedicated, metrics, serverless)
     return to_json(render(plan.settings, pools, prices=price_book(), day=plan.day))
 
 

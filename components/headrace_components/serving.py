@@ -140,6 +140,16 @@ def service(server: Server) -> Manifest:
     }
 
 
+def replicas(server: Server) -> Manifest:
+    """The name whose addresses are the replicas themselves: their metrics tell each its own queue."""
+    balanced = service(server)
+    return {
+        **balanced,
+        "metadata": {**balanced["metadata"], "name": "model-server-replicas"},
+        "spec": {**balanced["spec"], "clusterIP": "None"},
+    }
+
+
 def disruption_budget(server: Server) -> Manifest:
     """At most one replica leaves at a time, however nodes are drained."""
     return {

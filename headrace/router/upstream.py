@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -157,13 +158,28 @@ class Upstream:
             raise StreamBroken("broke") from None
 
     async def scrape(self, url: str, *, limit_s: float) -> tuple[int, float] | None:
-        """Waiting requests and share of KV cache in use over the model servers behind `url`; None where unknown."""
-        origin, path = split(url)
+        """Waiting requests (their sum) and share of KV cache in use (the highest) over the model servers behind `url`.
+
+        Each address that the name of an http URL has is a model server of its own: a headless Service has one per
+        replica. Those that don't answer within `limit_s` don't count; None where none did.
+        """
+        named, path = split(url)
+        try:
+            async with asyncio.timeout(limit_s):
+                origins = [named] if named.tls else await _addresses(named)
+        except (TimeoutError, OSError, UnicodeError):  # UnicodeError: a host that is no name
+            return None
+        found = await asyncio.gather(*(self._signals(one, _host(named), path, limit_s) for one in origins))
+        known = [signals for signals in found if signals is not None]
+        return (sum(queue for queue, _ in known), max(kv for _, kv in known)) if known else None
+
+    async def _signals(self, origin: Origin, host: str, path: str, limit_s: float) -> tuple[int, float] | None:
+        """What one model server says."""
         response: Response | None = None
         try:
             async with asyncio.timeout(limit_s):
                 response = await self._client.request(
-                    origin, f"GET {path} HTTP/1.1\r\nHost: {_host(origin)}\r\nAccept: text/plain\r\n\r\n".encode()
+                    origin, f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: text/plain\r\n\r\n".encode()
                 )
                 if response.status != 200:
                     return None
@@ -174,6 +190,15 @@ class Upstream:
             if response is not None:
                 response.release()
         return read_signals(data)
+
+
+async def _addresses(origin: Origin) -> list[Origin]:
+    """The addresses of a name, of one family: a server that listens on both would count twice."""
+    found = await asyncio.get_running_loop().getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+    families = {family for family, *_ in found}
+    family = socket.AF_INET if socket.AF_INET in families else socket.AF_INET6
+    places = {(str(address[0]), int(address[1])) for one, *_, address in found if one == family}
+    return [Origin(host, port, tls=False) for host, port in sorted(places)]
 
 
 def _host(origin: Origin) -> str:

@@ -127,6 +127,9 @@ def _places(
         address = f"{url.hostname}:{url.port or _PORTS[url.scheme]}"
         port = context.port(f"{MODEL_SERVERS} {address}")
         hosts[address] = f"{LOOPBACK}:{port}"
+        if pool.get("metricsUrl"):
+            metrics = urlsplit(pool["metricsUrl"])
+            hosts[f"{metrics.hostname}:{metrics.port or _PORTS[metrics.scheme]}"] = f"{LOOPBACK}:{port}"
         found.append(
             fleet.Pool(
                 name=name,

@@ -36,6 +36,10 @@ def test_the_configuration_is_rendered_from_what_was_deployed(sandbox_stack: Eng
     settings = load(stack_settings("sandbox"))
     assert set(config.pools) == {*settings.dedicated_pools, *settings.serverless_pools}
     assert config.pools["chat-floor"].url == "http://model-server.pool-chat-floor.svc.cluster.local:8000/v1"
+    replicas = "http://model-server-replicas.pool-chat-floor.svc.cluster.local:8000/metrics"
+    assert config.pools["chat-floor"].metrics_url == replicas, "the queue of each replica, not of a chosen one"
+    service = sandbox_stack.one("kubernetes:core/v1:Service", "chat-floor-replicas").inputs
+    assert (service["metadata"]["name"], service["spec"]["clusterIP"]) == ("model-server-replicas", "None")
     assert config.pools["chat-overflow"].url == "https://api.runpod.ai/v2/endpoint-1/openai/v1", "what RunPod answered"
     assert config.pools["digest-overflow"].credential_headers == {
         "Modal-Key": "UPSTREAM_DIGEST_OVERFLOW_MODAL_KEY",
