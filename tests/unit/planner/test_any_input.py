@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -46,6 +47,8 @@ def answers_or_refuses(path: Path) -> None:
             assert all(str(problem).endswith(".") for problem in refused.problems)
 
 
+# polars warns of quotes that it had to guess about, which these tables are full of.
+@pytest.mark.filterwarnings("ignore:CSV malformed:UserWarning")
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(HEADERS), st.lists(st.lists(cells, min_size=0, max_size=6), max_size=12))
 def test_any_table_is_answered_or_refused(header: str, rows: list[list[str]]) -> None:
