@@ -15,6 +15,15 @@ _ENVIRONMENT = click.option(
     help="Virtual environment with requirements-litellm.lock; made in the cache where unset.",
 )
 _CONFIG = click.option("--config", required=True, type=click.Path(path_type=Path), help="The router's configuration.")
+_BASE = click.option(
+    "--base", type=click.Path(path_type=Path), help="The team's own LiteLLM configuration; ours is merged into it."
+)
+_KEEP = click.option(
+    "--keep-model",
+    multiple=True,
+    metavar="NAME",
+    help="A model of --base that its callbacks and guardrails may call, outside of residency and budgets.",
+)
 
 
 @click.group()
@@ -24,19 +33,24 @@ def litellm() -> None:
 
 @litellm.command("render")
 @_CONFIG
+@_BASE
+@_KEEP
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file instead.")
-def render(*, config: Path, out: Path | None) -> None:
-    """Print LiteLLM's own configuration as `serve` makes it from the router's."""
-    import yaml
+def render(*, config: Path, base: Path | None, keep_model: tuple[str, ...], out: Path | None) -> None:
+    """Print LiteLLM's own configuration as `serve` makes it from the router's, and from the team's own with --base.
 
-    from headrace.router.litellm.model_list import litellm_config
+    Exit code 2, with one sentence for each setting, where the team's own would break a promise of the router.
+    """
+    from headrace.router.litellm.base import rendered
     from headrace.router.serve import read_config
 
-    text = yaml.safe_dump(litellm_config(read_config(config)), sort_keys=False)
+    merged = rendered(read_config(config), base, keep_model)
+    for name in merged.replaced:
+        click.echo(f"headrace: {name} of {base} is served by the router's pools now", err=True)
     if out is None:
-        click.echo(text, nl=False)
+        click.echo(merged.text, nl=False)
     else:
-        out.write_text(text, encoding="utf-8")
+        out.write_text(merged.text, encoding="utf-8")
         click.echo(f"wrote {out}")
 
 
@@ -60,14 +74,18 @@ def check(*, environment: Path | None, as_json: bool) -> None:
 @click.option("--port", default=8080, show_default=True, help="Port of the API.")
 @click.option("--admin-port", default=8081, show_default=True, help="Port of health and metrics.")
 @click.option("--replica", default="router-0", show_default=True, help="Name of this replica, stable over restarts.")
+@_BASE
+@_KEEP
 @_ENVIRONMENT
-def serve(*, environment: Path | None, **given: Any) -> None:
+def serve(*, environment: Path | None, base: Path | None, keep_model: tuple[str, ...], **given: Any) -> None:
     """Run one replica inside LiteLLM until SIGTERM. Takes what `headrace router serve` takes, and its environment."""
     from headrace_sandbox.litellm_environment import own_package
 
     found = _checked(environment)
     python = str(Path(found["environment"]) / "bin" / "python")
     arguments = [part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    arguments += [] if base is None else ["--base", str(base)]
+    arguments += [part for name in keep_model for part in ("--keep-model", name)]
     settings = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
     settings["PYTHONPATH"] = str(own_package())
     os.execve(python, [python, "-m", "headrace.router.litellm", *arguments], settings)  # noqa: S606 - we become it

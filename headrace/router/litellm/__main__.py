@@ -14,10 +14,13 @@ import io
 import os
 import sys
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from headrace.errors import Refused, refuse
 from headrace.router.litellm import versions
+
+if TYPE_CHECKING:
+    from headrace.router.litellm.base import Merged
 
 _EXIT_REFUSED = 2
 
@@ -31,6 +34,8 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--admin-port", type=int, default=8081)
     parser.add_argument("--replica", default="router-0")
+    parser.add_argument("--base", type=Path)
+    parser.add_argument("--keep-model", action="append", default=[])
     given = parser.parse_args()
     try:
         versions.check_own()
@@ -52,7 +57,7 @@ def _serve(given: argparse.Namespace) -> None:
 async def _run(given: argparse.Namespace) -> None:
     from headrace.router import serve as serving
     from headrace.router.keys import load_keys
-    from headrace.router.litellm import application
+    from headrace.router.litellm import application, base
     from headrace.router.litellm.exchange import Application, ProxyExchange
     from headrace.router.litellm.rehearsal import rehearse
     from headrace.router.litellm.transport import PoolTransport
@@ -71,13 +76,19 @@ async def _run(given: argparse.Namespace) -> None:
     )
     policy = serving.read_config(given.config)
     load_keys(_keys(given.keys), policy)  # refused now, and not after LiteLLM has taken its time to start
-    application.prepare(policy, given.spool.parent / f"litellm-{given.replica}")
-    app = _litellm(PoolTransport())
+    merged = base.rendered(policy, given.base, tuple(given.keep_model))
+    for name in merged.replaced:
+        print(f"headrace: {name} of {given.base} is served by the router's pools now", file=sys.stderr)
+    folder = (given.spool.parent / f"litellm-{given.replica}").resolve()
+    application.prepare(merged, folder)
+    application.refuse_missing(merged.modules, folder)
+    app = _litellm(PoolTransport(tuple(one["litellm_params"]["api_base"] for one in merged.kept)))
     lifespan = application.Lifespan(cast(Application, app))
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # a banner and a list of models
             await lifespan.start()
-            await rehearse(cast(Application, app), policy)
+            _place_hooks(merged)
+            await rehearse(cast(Application, app), policy, guarded=bool(merged.modules or merged.guardrails))
         log_to_stderr()  # LiteLLM sets up logging of its own while it is imported and started
         application.quiet()
         await _replica()(
@@ -85,6 +96,23 @@ async def _run(given: argparse.Namespace) -> None:
         ).run()
     finally:
         await lifespan.stop()
+
+
+def _place_hooks(merged: Merged) -> None:
+    """Refuses a LiteLLM that runs without one of the team's guardrails, and makes our hook the last one."""
+    from headrace.router.litellm import hooks
+
+    hooks.keep(frozenset(one["model_name"] for one in merged.kept))
+    absent = sorted(set(merged.guardrails) - hooks.guardrails())
+    if absent:
+        raise refuse(
+            "--base",
+            ", ".join(absent),
+            "LiteLLM would run without this guardrail",
+            reason="it takes its settings for wrong, and goes on",
+            next_step="compare its litellm_params with LiteLLM's documentation",
+        )
+    hooks.last()
 
 
 def _replica() -> type[Any]:

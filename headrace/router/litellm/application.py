@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import logging
 import os
 import secrets
+import sys
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from headrace.errors import refuse
-from headrace.router.config import RouterConfig
+from headrace.router.litellm import base
 from headrace.router.litellm.exchange import Application
-from headrace.router.litellm.model_list import litellm_config
 
 _LOG: Final = logging.getLogger("headrace.router.litellm")
 _START_S: Final = 120.0
 _STOP_S: Final = 10.0
+_LONGEST: Final = 300
 _SETTINGS: Final[Mapping[str, str]] = {
     # Nothing is fetched and nothing is told to anybody at start.
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
@@ -31,22 +31,41 @@ _SETTINGS: Final[Mapping[str, str]] = {
     "DISABLE_ADMIN_UI": "True",
     "LITELLM_DONT_SHOW_FEEDBACK_BOX": "true",
 }
+# With one of these LiteLLM would take settings from elsewhere, or share state that nobody checked.
+_STORES: Final = (
+    *("DATABASE_URL", "DIRECT_URL", "WORKER_CONFIG", "LITELLM_CONFIG_BUCKET_NAME", "LITELLM_LICENSE"),
+    *("REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD"),
+)
 # Its loggers print requests and answers with their errors, and those are prompts.
 _LOUD: Final = ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router", "openai", "httpx", "httpcore")
 
 
-def prepare(policy: RouterConfig, folder: Path) -> None:
+def prepare(merged: base.Merged, folder: Path) -> None:
     """Writes config.yaml and sets LiteLLM's environment; LiteLLM reads both while it is imported."""
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "config.yaml"
-    file.write_text(yaml.safe_dump(litellm_config(policy), sort_keys=False), encoding="utf-8")
     os.environ.update(_SETTINGS)
-    os.environ["CONFIG_FILE_PATH"] = str(file)
+    os.environ["CONFIG_FILE_PATH"] = str(base.place(merged, folder))
+    if merged.modules:
+        sys.path.append(str(merged.folder))  # what the team's modules import from beside them
     # LiteLLM doesn't start without one. Nobody knows it, and no path that asks for it can be reached.
     os.environ["LITELLM_MASTER_KEY"] = f"sk-{secrets.token_urlsafe(48)}"
-    for name in ("DATABASE_URL", "WORKER_CONFIG", "LITELLM_CONFIG_BUCKET_NAME"):
+    for name in _STORES:
         os.environ.pop(name, None)
     quiet()
+
+
+def refuse_missing(modules: tuple[str, ...], folder: Path) -> None:
+    """Refuses callbacks and guardrails whose module is neither beside the team's file nor installed."""
+    for name in modules:
+        path = name.split(".")[:-1]
+        if folder.joinpath(*path).with_suffix(".py").exists() or importlib.util.find_spec(path[0]) is not None:
+            continue
+        raise refuse(
+            "--base",
+            name,
+            "there is no such module",
+            reason="LiteLLM's environment holds what requirements-litellm.lock pins, and nothing else",
+            next_step="put the module beside the file",
+        )
 
 
 def quiet() -> None:
@@ -72,7 +91,9 @@ class Lifespan:
         self._task = asyncio.ensure_future(self._application(scope, self._to.get, self._from.put))
         said = await self._ask("lifespan.startup", _START_S)
         if said != "lifespan.startup.complete":
-            raise refuse("litellm", None, "it could not start", reason=said, next_step="read the log above")
+            raise refuse(
+                "litellm", None, "it could not start", reason=said, next_step="correct what --base names, or the lock"
+            )
 
     async def stop(self) -> None:
         """Lets the application clean up, for a moment."""
@@ -91,7 +112,9 @@ class Lifespan:
         ends: set[asyncio.Future[Any]] = {answer, self._task}
         await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if answer.done():
-            return str(answer.result()["type"])
+            told = answer.result()
+            last = str(told.get("message", "")).strip().rpartition("\n")[2]
+            return last[:_LONGEST] if last and str(told["type"]).endswith(".failed") else str(told["type"])
         answer.cancel()
         if self._task.done() and not self._task.cancelled() and self._task.exception() is not None:
             return type(self._task.exception()).__name__

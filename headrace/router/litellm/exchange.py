@@ -269,8 +269,8 @@ def _proxy_failed(status: int | None) -> Refusal:
         return Refusal(
             status=status,
             code="invalid_request",
-            sentence="LiteLLM refused the form of the request",
-            next_step="compare it with the OpenAI API",
+            sentence="LiteLLM, or a callback or guardrail in it, refused the request",
+            next_step="compare it with the OpenAI API and your team's rules",
         )
     return Refusal(
         status=502,

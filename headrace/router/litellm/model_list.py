@@ -10,6 +10,8 @@ HOOKS: Final = "headrace.router.litellm.hooks"
 # LiteLLM insists on a key for a deployment. Ours is never sent: the transport adds the pool's own credentials.
 _NO_KEY: Final = "added-by-the-transport"
 _COMPLETIONS: Final = "completions"
+# RFC 2606: a name below `invalid` leads nowhere, whoever resolves it.
+POOL_HOST: Final = ".pool.invalid"
 
 
 def group_of(pool: str, endpoint: str) -> str:
@@ -19,7 +21,7 @@ def group_of(pool: str, endpoint: str) -> str:
 
 def address_of(pool: str) -> str:
     """What LiteLLM takes for a pool's address. The transport turns it into the real one, which a reload may change."""
-    return f"http://{pool}.pool.invalid/v1"
+    return f"http://{pool}{POOL_HOST}/v1"
 
 
 def deployments(policy: RouterConfig) -> list[dict[str, Any]]:

@@ -31,6 +31,10 @@ class Passage:
     """Our final answer, recorded already."""
     sent: bool = False
     """Whether the pool was called."""
+    over: bool = False
+    """Whether the attempt has ended: what LiteLLM still does for it goes nowhere."""
+    call: asyncio.Task[Any] | None = None
+    """The task that waits for the pool's answer to begin."""
     response: Response | None = None
     """The pool's answer while it is open."""
     answer: Answer | None = None
@@ -73,8 +77,11 @@ class Passage:
             response.release()
 
     def finish(self) -> None:
-        """The attempt is over, whoever still holds on to it."""
+        """The attempt is over, whoever still holds on to it: a guardrail that fails leaves LiteLLM's call running."""
+        self.over = True
         self.close()
+        if self.call is not None and self.call is not asyncio.current_task():
+            self.call.cancel()
         self.reader.finish()
 
 

@@ -6,6 +6,7 @@ only here: nothing is placed, sent or recorded.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import MutableMapping
 from typing import Any, Final, cast
 
@@ -21,6 +22,7 @@ from headrace.router.turn import Turn
 from headrace.router.types import Reason, RequestFacts, Route
 from headrace.router.upstream import Answer, Upstream
 
+_LOG: Final = logging.getLogger("headrace.router.litellm")
 _MESSAGES: Final = [{"role": "user", "content": "-"}]
 _WHOLE: Final[dict[str, Any]] = {
     "id": "-",
@@ -96,8 +98,11 @@ class _Nothing:
         return
 
 
-async def rehearse(application: Application, policy: RouterConfig) -> None:
-    """A whole answer and a stream. Raises `Refused` where LiteLLM gives none: it would fail its callers too."""
+async def rehearse(application: Application, policy: RouterConfig, *, guarded: bool = False) -> None:
+    """A whole answer and a stream. Raises `Refused` where LiteLLM gives none: it would fail its callers too.
+
+    Where the team's own callbacks or guardrails run (`guarded`), they may reject it: nobody's request is not theirs.
+    """
     for stream in (False, True):
         if not policy.pools:
             return
@@ -110,6 +115,9 @@ async def rehearse(application: Application, policy: RouterConfig) -> None:
         said = _Said()
         body = orjson.dumps({"model": "-", "messages": _MESSAGES, "stream": stream})
         fault = await call(application, passage, body, said.send)
+        if guarded and fault is None and 400 <= said.status < 500:
+            _LOG.warning("a callback or guardrail rejects the rehearsal", extra={"fields": {"status": said.status}})
+            continue
         if fault is not None or said.status != 200 or b"choices" not in said.body:
             raise refuse(
                 "litellm",

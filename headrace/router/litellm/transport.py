@@ -33,28 +33,52 @@ _EVENTS: Final = {"content-type": "text/event-stream; charset=utf-8"}
 
 
 class PoolTransport(httpx.AsyncBaseTransport):
-    """For `httpx.AsyncClient(transport=…)`. Finds the attempt that it works for in the context."""
+    """For `httpx.AsyncClient(transport=…)`. Finds the attempt that it works for in the context.
+
+    `kept` are addresses of models outside of the pools that the team's own callbacks may call: those calls go out as
+    they are, and are no part of any attempt.
+    """
+
+    def __init__(self, kept: tuple[str, ...] = ()) -> None:
+        self._kept = tuple(httpx.URL(one.rstrip("/") + "/") for one in kept)
+        self._out = httpx.AsyncHTTPTransport() if kept else None
+
+    def _keeps(self, url: httpx.URL) -> bool:
+        return any(
+            (url.scheme, url.host, url.port) == (one.scheme, one.host, one.port) and url.path.startswith(one.path)
+            for one in self._kept
+        )
+
+    async def aclose(self) -> None:
+        """Lets go of connections to kept models."""
+        if self._out is not None:
+            await self._out.aclose()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Raises `httpx.ConnectError` for a call that is not admitted or that failed; the passage says why."""
+        if self._out is not None and self._keeps(request.url):
+            return await self._out.handle_async_request(request)
         passage = CURRENT.get()
         admission = passage.turn.admission if passage is not None else None
         pool = passage.turn.pool if passage is not None else None
         if passage is None or admission is None or pool is None:
             raise _stopped(request, "nobody admitted it")
-        if passage.sent:
+        if passage.sent or passage.over:
             raise _stopped(request, "this attempt has made its call")
         wanted = address_of(admission.route.pool) + _PATHS[passage.endpoint]
         if request.method != "POST" or str(request.url) != wanted:
             raise _stopped(request, "it goes to another address than the chosen pool's")
         passage.sent = True
         body = merged(await request.aread(), passage)
+        passage.call = asyncio.current_task()
         try:
             answer, response = await _called(passage, pool, admission, body)
         except UpstreamError as error:
             passage.failure = error.failure
             passage.close()
             raise httpx.ConnectError(error.failure.kind, request=request) from None
+        finally:
+            passage.call = None
         refusal = await passage.turn.recorded()  # the caller sees nothing of what is not recorded
         if refusal is not None:
             passage.refusal = refusal

@@ -8,6 +8,7 @@ from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from headrace.audit.record import Kind, parse
@@ -17,10 +18,12 @@ from headrace.router.callers import Callers
 from headrace.router.classify import Caller, Parsed
 from headrace.router.engine import Engine, RetryBudget
 from headrace.router.events import Outcome
+from headrace.router.http_client import Response
 from headrace.router.journal import Journal
 from headrace.router.lease import fixed
 from headrace.router.litellm.exchange import Application, ProxyExchange, Receive, Send
 from headrace.router.litellm.passage import CURRENT, Passage
+from headrace.router.litellm.transport import PoolTransport
 from headrace.router.metrics import Metrics
 from headrace.router.telemetry import Propagation
 from headrace.router.turn import Services, Turn
@@ -80,12 +83,17 @@ def turn_of(services: Services, *, stream: bool) -> Turn:
 
 
 async def through(
-    services: Services, sink: Caught, application: Application, *, stream: bool = False
+    services: Services,
+    sink: Caught,
+    application: Application,
+    *,
+    stream: bool = False,
+    upstream: Upstream | None = None,
 ) -> Refusal | None:
     turn = turn_of(services, stream=stream)
     span = Propagation().request(turn.facts, None)
     body = {"model": "chat", "messages": [{"role": "user", "content": "p"}], "stream": stream}
-    return await ProxyExchange(turn, Upstream(), body, span, application=application).run(sink)
+    return await ProxyExchange(turn, upstream or Upstream(), body, span, application=application).run(sink)
 
 
 def told(passage: Passage, *, stream: bool) -> None:
@@ -187,4 +195,70 @@ async def test_a_caller_that_leaves_cancels_litellm_and_frees_the_slot(services:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+    assert outcomes(services) == [(Kind.POST, "cancelled")]
+
+
+class Hanging(Upstream):
+    """A pool that takes calls and never answers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+        self.running = 0
+
+    async def open(self, *_: object) -> Response:
+        self.calls += 1
+        self.running += 1
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            self.running -= 1
+        raise AssertionError("nobody waits for an hour")
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_guardrail_that_rejects_beside_the_call_leaves_no_call_behind(
+    services: Services, *, late: bool
+) -> None:
+    """LiteLLM runs guardrails of mode during_call beside the call, and lets the call go on when one rejects."""
+    upstream, begin = Hanging(), asyncio.Event()
+    calls: list[asyncio.Task[None]] = []
+
+    async def call() -> None:
+        if late:
+            await begin.wait()
+        async with httpx.AsyncClient(transport=PoolTransport()) as client:
+            await client.post("http://floor.pool.invalid/v1/chat/completions", json={})
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        await placed()
+        calls.append(asyncio.create_task(call()))
+        while not late and not upstream.running:
+            await asyncio.sleep(0)
+        await send({"type": "http.response.start", "status": 400, "headers": []})
+        await send({"type": "http.response.body", "body": b"rejected", "more_body": False})
+
+    refusal = await through(services, Caught(), application, upstream=upstream)
+    begin.set()
+    async with asyncio.timeout(5):
+        ended = await asyncio.gather(*calls, return_exceptions=True)
+    assert refusal is not None and refusal.status == 400
+    assert upstream.running == 0 and upstream.calls == (0 if late else 1), "nothing is sent, or stays, without a slot"
+    assert isinstance(ended[0], httpx.ConnectError if late else asyncio.CancelledError)
+    assert outcomes(services) == [(Kind.POST, "invalid_request")]
+
+
+async def test_what_litellm_still_does_for_an_attempt_that_has_ended_goes_nowhere(services: Services) -> None:
+    upstream = Hanging()
+    turn = turn_of(services, stream=False)
+    await turn.place()
+    passage = Passage(turn=turn, upstream=upstream, beside={}, traceparent="")
+    passage.finish()  # the next attempt of the same turn holds the slot
+    CURRENT.set(passage)
+    async with httpx.AsyncClient(transport=PoolTransport()) as client:
+        with pytest.raises(httpx.ConnectError):
+            async with asyncio.timeout(5):
+                await client.post("http://floor.pool.invalid/v1/chat/completions", json={})
+    assert upstream.calls == 0
+    turn.abandon(passage.reader.usage)
     assert outcomes(services) == [(Kind.POST, "cancelled")]

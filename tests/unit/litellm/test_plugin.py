@@ -138,3 +138,42 @@ async def test_a_call_that_nobody_admitted_goes_nowhere() -> None:
     async with httpx.AsyncClient(transport=PoolTransport()) as client:
         with pytest.raises(httpx.ConnectError, match="did not admit"):
             await client.post("http://floor.pool.invalid/v1/chat/completions", json={})
+
+
+class _Outside(httpx.AsyncBaseTransport):
+    """Where calls to kept models go."""
+
+    def __init__(self) -> None:
+        self.urls: list[str] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.urls.append(str(request.url))
+        return httpx.Response(200, request=request)
+
+
+@pytest.mark.parametrize(
+    ("url", "goes"),
+    [
+        ("http://judge:9/v1/chat/completions", True),
+        ("http://judge:9/v1/../v1/x", True),
+        ("http://judge:9/v1/../admin", False),
+        ("http://judge:9/v10/x", False),
+        ("https://judge:9/v1/x", False),
+        ("http://judge:8/v1/x", False),
+        ("http://judge.evil:9/v1/x", False),
+        ("http://judge:9@evil/v1/x", False),
+        ("http://floor.pool.invalid/v1/chat/completions", False),
+    ],
+)
+async def test_only_addresses_of_kept_models_are_let_out_beside_the_pools(
+    url: str, goes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside = _Outside()
+    monkeypatch.setattr(httpx, "AsyncHTTPTransport", lambda: outside)
+    async with httpx.AsyncClient(transport=PoolTransport(("http://judge:9/v1",))) as client:
+        if goes:
+            assert (await client.post(url, json={})).status_code == 200
+        else:
+            with pytest.raises(httpx.ConnectError, match="did not admit"):
+                await client.post(url, json={})
+    assert bool(outside.urls) is goes
