@@ -194,7 +194,11 @@ class Checkpoints:
         """For ever; a store that does not answer is asked again at the next interval."""
         while True:
             await asyncio.sleep(self._interval_s())
-            await self.step()
+            try:
+                await self.step()
+            except Exception:  # the next interval is another chance
+                self._told("failed")
+                _LOG.exception("no checkpoint could be made")
 
     async def step(self) -> bool:
         """Makes a checkpoint if there is anything new; whether the store has the newest one now."""

@@ -33,7 +33,10 @@ class Ledger:
 
     def apply(self, entry: Entry) -> None:
         """The next entry."""
-        if entry.kind is Kind.OVERHEAD:
+        if entry.kind is Kind.OVERHEAD:  # a request of the router's own; reserved first as any other
+            held = self.open.pop(entry.request_id, None)
+            if held is not None:
+                self._add(held, spent=0, reserved=-held.reserved_nano)
             self._add(entry, spent=entry.cost_nano, reserved=0)
             return
         if entry.request_id in self.resolved:

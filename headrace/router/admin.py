@@ -15,11 +15,13 @@ _PROMETHEUS: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Admin:
-    """Handler of the admin port. `ready` says why the router should get no requests, or None."""
+    """Handler of the admin port. `ready` says why the router should get no requests, or None; `behind`, how many
+    records the sink lacks."""
 
-    def __init__(self, services: Services, *, ready: Callable[[], str | None]) -> None:
+    def __init__(self, services: Services, *, ready: Callable[[], str | None], behind: Callable[[], int]) -> None:
         self._services = services
         self._ready = ready
+        self._behind = behind
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Liveness, readiness, metrics, state."""
@@ -32,10 +34,7 @@ class Admin:
             why = self._ready()
             return web.Response(status=200 if why is None else 503, text=f"{why or 'ready'}\n")
         if path == "/metrics":
-            journal = self._services.journal
-            text = self._services.metrics.render(
-                self._services.engine, spool_waiting=journal.spool.waiting, lost=journal.lost
-            )
+            text = self._services.metrics.render(self._services.engine, self._services.journal, behind=self._behind())
             return web.Response(body=text, headers={"Content-Type": _PROMETHEUS})
         if path == "/state":
             return web.Response(body=self._state(), headers={"Content-Type": _JSON})

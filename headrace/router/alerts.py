@@ -56,6 +56,9 @@ class Webhook:
                 message = await self._queue.get()
                 try:
                     await self._deliver(message)
+                except Exception:  # the next alert is another chance
+                    _LOG.exception("an alert could not be sent")
+                    self._lost()
                 finally:
                     self._queue.task_done()
         finally:

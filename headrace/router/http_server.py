@@ -8,6 +8,7 @@ through the application too, so that every error has one form.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -30,6 +31,7 @@ _IDLE_S: Final = 75.0
 # A refused caller may still be sending: closing at once would reset the connection before it reads the answer.
 _LINGER_S: Final = 1.0
 _SWEEP_S: Final = 0.5
+_LOG: Final = logging.getLogger("headrace.router")
 _REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -434,10 +436,14 @@ class Server:
 
     def _sweep(self) -> None:
         """One timer for all connections: the deadlines are long, and a request that comes whole needs none."""
+        self._sweeper = self.loop.call_later(_SWEEP_S, self._sweep)
         now = self.loop.time()
         for connection in [one for one in self.connections if one.deadline <= now]:
-            connection.expire()
-        self._sweeper = self.loop.call_later(_SWEEP_S, self._sweep)
+            try:
+                connection.expire()
+            except Exception:  # one connection's fault must not leave all others without limits
+                _LOG.exception("a connection could not be ended in order")
+                connection.abort()
 
     def stop_listening(self) -> None:
         """No new connections; idle ones close, busy ones close after their answer."""

@@ -148,25 +148,35 @@ class Journal:
             }
         )
 
+    def start(self, admission: Admission, policy: RouterConfig) -> bool:
+        """The reservation of a request of the router's own, in the kernel's hands when this returns: a crash posts it
+        in full. False: it can't be recorded, so it must not be sent."""
+        fields: Fields = {**self._own(admission, policy), "kind": "reserve"}
+        try:
+            self.spool.append(encode(fields), wait=False)
+            self.spool.flush()
+        except (Pushback, SpoolBroken, TooLong):
+            self._refused += 1
+            return False
+        return True
+
     def overhead(self, admission: Admission, policy: RouterConfig, *, cost: int, outcome: str) -> None:
         """What a request of the router's own came to; it belongs to no tenant and is no request of a caller."""
+        self._append({**self._own(admission, policy), "kind": "overhead", "outcome": outcome, "cost_nano": cost})
+
+    def _own(self, admission: Admission, policy: RouterConfig) -> Fields:
         facts = admission.facts
-        self._append(
-            {
-                **_routed(admission, policy),
-                "kind": "overhead",
-                "request_id": facts.id,
-                "at_us": self._now_us(),
-                "period": self._period(),
-                "environment": facts.environment,
-                "tenant": "",
-                "project": "",
-                "workload": facts.workload,
-                "endpoint": facts.endpoint,
-                "outcome": outcome,
-                "cost_nano": cost,
-            }
-        )
+        return {
+            **_routed(admission, policy),
+            "request_id": facts.id,
+            "at_us": self._now_us(),
+            "period": self._period(),
+            "environment": facts.environment,
+            "tenant": "",
+            "project": "",
+            "workload": facts.workload,
+            "endpoint": facts.endpoint,
+        }
 
     def _append(self, entry: Entry | Fields) -> None:
         try:
@@ -179,9 +189,9 @@ class Journal:
         """Posts in full what a crash left open, so that it can't hide spending. Returns how many."""
         left = list(ledger.open.values())
         for held in left:
-            entry = replace(
-                held, kind=Kind.EXPIRE, at_us=self._now_us(), outcome="crashed", cost_nano=held.reserved_nano
-            )
+            # A start of the router's own has no tenant, and is no request that somebody reads as traffic.
+            kind = Kind.EXPIRE if held.tenant else Kind.OVERHEAD
+            entry = replace(held, kind=kind, at_us=self._now_us(), outcome="crashed", cost_nano=held.reserved_nano)
             self._append(entry)
             ledger.apply(entry)
         return len(left)

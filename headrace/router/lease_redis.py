@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -103,7 +103,9 @@ def _others(text: str) -> tuple[Other, ...]:
 class RedisLeaser:
     """Keeps this replica's shares. Numbers pass as text: doubles in Lua hold 53 bits, a year's budget needs less."""
 
-    def __init__(self, url: str, replica: str, engine: Engine) -> None:
+    def __init__(
+        self, url: str, replica: str, engine: Engine, *, failed: Callable[[str], None] = lambda _: None
+    ) -> None:
         if not replica or not replica.isprintable() or " " in replica:
             raise refuse(
                 "--replica", replica, "must be a name without spaces", next_step="use the pod's name, for example"
@@ -114,6 +116,7 @@ class RedisLeaser:
         self._script = self._redis.register_script(_SCRIPT)
         self._replica = replica
         self._engine = engine
+        self._failed = failed
         self._others: dict[str, tuple[Other, ...]] | None = None
         self._dead: dict[str, int] = {}
         self._needs: dict[str, int] = {}
@@ -141,12 +144,14 @@ class RedisLeaser:
         engine.lease({ask.name: ask.limit for ask in asked if ask.limit < engine.state.leases.get(ask.name, 0)})
         try:
             answer = await self._say(asked)
+            granted = [int(answer[3 * index]) for index in range(len(asked))]
+            dead = {ask.name: int(answer[3 * index + 1]) for index, ask in enumerate(asked)}
+            others = {ask.name: _others(answer[3 * index + 2]) for index, ask in enumerate(asked)}
         except (RedisError, OSError, TimeoutError) as error:
             self._silent(error)
             return
         self._heard, self._lost = started, False
-        self._dead = {ask.name: int(answer[3 * index + 1]) for index, ask in enumerate(asked)}
-        self._others = {ask.name: _others(answer[3 * index + 2]) for index, ask in enumerate(asked)}
+        self._dead, self._others = dead, others
         engine.spent_elsewhere(
             {
                 ask.name.removesuffix("/money"): self._dead[ask.name] + sum(one.base for one in self._others[ask.name])
@@ -156,9 +161,8 @@ class RedisLeaser:
         )
         shares = {}
         for index, ask in enumerate(asked):
-            granted = int(answer[3 * index])
             # What was published only because it is still in use above the limit is no share to fill again.
-            share = granted if granted > ask.held else ask.limit
+            share = granted[index] if granted[index] > ask.held else ask.limit
             shares[ask.name] = min(share, engine.policy.totals.get(ask.name, 0))
         engine.lease(shares)
 
@@ -181,10 +185,20 @@ class RedisLeaser:
             self._engine.lease(dict.fromkeys(self._engine.state.leases, 0))
 
     async def run(self) -> None:
-        """Rounds for ever."""
+        """Rounds for ever. A round that fails, for whatever reason, is one in which Redis heard nothing of us: others
+        take our shares in the end, so our own limit must hold."""
+        failing = False
         while True:
             await asyncio.sleep(STEP_S)
-            await self.step()
+            try:
+                await self.step()
+                failing = False
+            except Exception as error:
+                if not failing:
+                    _LOG.exception("a round of shares failed")
+                failing = True
+                self._failed("shares")
+                self._silent(error)
 
     async def close(self) -> None:
         """Gives back what is not used."""

@@ -15,8 +15,10 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from headrace.audit.quarantine import Why
 from headrace.router import budget, capacity
 from headrace.router.engine import Admission, Engine
+from headrace.router.journal import Journal
 from headrace.router.types import NANO, Circuit, Phase, Refusal, RequestFacts
 from headrace.router.usage import Usage
 
@@ -109,6 +111,8 @@ class Metrics:
         self._alerts = Count("budget_alerts", "Budget thresholds passed.", "scope", "share")
         self._alerts_lost = Count("budget_alerts_lost", "Budget alerts that the webhook did not take.")
         self._checkpoints = Count("checkpoints", "Checkpoints of the journal by what became of them.", "result")
+        self._background = Count("background_failures", "Background work that ended and began again.", "task")
+        self._drain = Count("drain_failures", "Tries that moved no record to the sink, by kind.", "kind")
         self._wait = Spread("wait_seconds", "Time in our queue.", _SECONDS, "workload")
         self._first_token = Spread("time_to_first_token_seconds", "From arrival to first byte.", _SECONDS, *_ROUTED)
         self._inter_token = Spread("inter_token_seconds", "Mean time between tokens.", _TOKEN_S, *_ROUTED)
@@ -201,6 +205,14 @@ class Metrics:
         """A checkpoint was kept, or was not."""
         self._checkpoints.values[(result,)] += 1
 
+    def background_failed(self, task: str) -> None:
+        """Background work ended by a fault."""
+        self._background.values[(task,)] += 1
+
+    def drain_failed(self, kind: str) -> None:
+        """Records could not be moved to the sink: `unavailable`, `conflict` or `unexpected`."""
+        self._drain.values[(kind,)] += 1
+
     # -- what a scrape sees -------------------------------------------------------------------------------------------
 
     def collect(self) -> Iterator[Metric]:
@@ -210,26 +222,39 @@ class Metrics:
                 yield one.family()
         yield from self._gauges
 
-    def render(self, engine: Engine, *, spool_waiting: int, lost: int) -> bytes:
-        """The text format, with gauges read from the state now."""
-        self._gauges = list(_gauges(engine, spool_waiting=spool_waiting, lost=lost))
+    def render(self, engine: Engine, journal: Journal, *, behind: int) -> bytes:
+        """The text format, with gauges read from the state now. `behind`: records that the sink lacks."""
+        self._gauges = [*_gauges(engine), *_records(journal, behind)]
         return generate_latest(self.registry)
 
 
-def _gauges(engine: Engine, *, spool_waiting: int, lost: int) -> Iterator[GaugeMetricFamily]:
-    def gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
-        return GaugeMetricFamily(f"headrace_{name}", text, labels=labels)
+def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"headrace_{name}", text, labels=labels)
 
-    in_flight = gauge("in_flight", "Requests in flight.", "pool")
-    waiting = gauge("queue_depth", "Requests in our queue.", "pool")
-    used = gauge("floor_utilisation", "Used share of a floor's slots in this replica's lease.", "pool")
-    live = gauge("live_instances", "Serverless instances that are billed, by our count.", "pool")
-    idle_cost = gauge("idle_cost_usd", "Cost of idle serverless instances since the start.", "pool")
-    spilling = gauge("spilling", "1 while work may leave the floor.", "pool")
-    opened = gauge("breaker_open", "1 while a pool's breaker is not closed.", "pool")
-    left = gauge("budget_left_usd", "Money of this replica's lease that is left this month.", "scope")
-    spool = gauge("spool_waiting", "Entries that are not on disk yet.")
-    lost_records = gauge("records_lost", "Entries that could not be recorded since the start.")
+
+def _records(journal: Journal, behind: int) -> Iterator[GaugeMetricFamily]:
+    """How the journal is."""
+    waiting = _gauge("spool_waiting", "Entries that are not on disk yet.")
+    lost = _gauge("records_lost", "Entries that could not be recorded since the start.")
+    lacking = _gauge("sink_behind", "Entries on disk that the sink lacks.")
+    aside = _gauge("journal_set_aside", "Pieces of the journal in its quarantine file, by what is wrong.", "why")
+    waiting.add_metric([], journal.spool.waiting)
+    lost.add_metric([], journal.lost)
+    lacking.add_metric([], behind)
+    for why in Why:
+        aside.add_metric([why], journal.spool.quarantine.pieces[why])
+    yield from (waiting, lost, lacking, aside)
+
+
+def _gauges(engine: Engine) -> Iterator[GaugeMetricFamily]:
+    in_flight = _gauge("in_flight", "Requests in flight.", "pool")
+    waiting = _gauge("queue_depth", "Requests in our queue.", "pool")
+    used = _gauge("floor_utilisation", "Used share of a floor's slots in this replica's lease.", "pool")
+    live = _gauge("live_instances", "Serverless instances that are billed, by our count.", "pool")
+    idle_cost = _gauge("idle_cost_usd", "Cost of idle serverless instances since the start.", "pool")
+    spilling = _gauge("spilling", "1 while work may leave the floor.", "pool")
+    opened = _gauge("breaker_open", "1 while a pool's breaker is not closed.", "pool")
+    left = _gauge("budget_left_usd", "Money of this replica's lease that is left this month.", "scope")
     state, policy = engine.state, engine.policy
     for name, config in policy.pools.items():
         view = state.pools[name]
@@ -247,6 +272,4 @@ def _gauges(engine: Engine, *, spool_waiting: int, lost: int) -> Iterator[GaugeM
             account = state.accounts.get(scope)
             spent = budget.usage(account, "money", state.now) if account else 0
             left.add_metric([scope], (state.leases.get(f"{scope}/money", 0) - spent) / NANO)
-    spool.add_metric([], spool_waiting)
-    lost_records.add_metric([], lost)
-    yield from (in_flight, waiting, used, live, idle_cost, spilling, opened, left, spool, lost_records)
+    yield from (in_flight, waiting, used, live, idle_cost, spilling, opened, left)

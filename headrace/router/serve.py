@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 import hashlib
 import logging
@@ -32,6 +33,7 @@ from headrace.catalog.load import allowed_jurisdictions, jurisdictions
 from headrace.errors import Refused, refuse
 from headrace.router.admin import Admin
 from headrace.router.alerts import Webhook
+from headrace.router.background import Background, every
 from headrace.router.callers import Callers
 from headrace.router.config import RouterConfig, from_json
 from headrace.router.engine import Alert, Engine, RetryBudget, request_id
@@ -152,7 +154,7 @@ class Router:
         ledger = replay(self.spool)
         expired = journal.expire(ledger)
         if expired:
-            _LOG.warning("posted requests that a crash left open", extra={"fields": {"requests": expired}})
+            _LOG.warning("posted requests and starts that a crash left open", extra={"fields": {"requests": expired}})
         self.leaser: Leaser | None = None
         self._accounts = accounts_of(ledger, self.calendar.period())
         self.engine = Engine(
@@ -163,7 +165,8 @@ class Router:
             accounts=self._accounts,
             on_alert=self._alert,
         )
-        self.drain = Drain(self.spool, sink) if sink is not None else None
+        self.drain = Drain(self.spool, sink, failed=self.metrics.drain_failed) if sink is not None else None
+        self.background = Background(self.metrics.background_failed)
         self.upstream: Upstream | None = None
         self.webhook = self._webhook()
         self.checkpoints = self._checkpoints()
@@ -172,7 +175,6 @@ class Router:
         self._api: Api | None = None
         self._starter: Starter | None = None
         self._instance = f"{options.replica}-{secrets.token_hex(6)}"
-        self._tasks: list[asyncio.Task[None]] = []
         self._server: Server | None = None
         self._admin: web.ServerRunner | None = None
         self._stop = asyncio.Event()
@@ -206,24 +208,40 @@ class Router:
         if options.redis_url is not None:
             from headrace.router.lease_redis import RedisLeaser
 
-            self.leaser = RedisLeaser(options.redis_url, options.replica, self.engine)
+            self.leaser = RedisLeaser(
+                options.redis_url, options.replica, self.engine, failed=self.metrics.background_failed
+            )
             await self.leaser.step()  # hears of the others
             await self.leaser.step()  # takes its part
-        for work in (self._ticking(), self._scraping(), self._watching()):
-            self._tasks.append(asyncio.create_task(work))
-        if self.leaser is not None:
-            self._tasks.append(asyncio.create_task(self.leaser.run()))
-        for background in (self.drain, self.webhook, self.checkpoints):
-            if background is not None:
-                self._tasks.append(asyncio.create_task(background.run()))
+        self._begin_background()
         rules = Rules(headers=HEADERS, most_body=lambda: self.engine.policy.max_request_bytes)
         self._server = Server(self._api, rules)
         # What is here now stays for ever: the collector needn't look at it again in the middle of a request.
         gc.collect()
         gc.freeze()
         await self._server.listen(options.host, options.port)
-        await self._listen_admin(Admin(services, ready=self.not_ready))  # ready means that the port above is open
+        # Ready means that the port above is open.
+        await self._listen_admin(Admin(services, ready=self.not_ready, behind=self._behind))
         _LOG.info("serving", extra={"fields": {"port": options.port, "policy": self.engine.policy.policy_version}})
+
+    def _begin_background(self) -> None:
+        """What goes on beside requests. Without time or shares no decision can be trusted."""
+        begin = self.background.start
+        begin("clock", lambda: every(_TICK_S, self._tick), essential=True)
+        if self.leaser is not None:
+            begin("shares", self.leaser.run, essential=True)
+        if self._starter is not None:
+            begin("starts", functools.partial(every, _TICK_S, self._starter.step))
+        if self.upstream is not None:
+            begin("connections", functools.partial(every, _TICK_S, self.upstream.sweep))
+        begin("signals", self._scraping)
+        begin("reload", self._watching)
+        for name, work in (("drain", self.drain), ("alerts", self.webhook), ("checkpoints", self.checkpoints)):
+            if work is not None:
+                begin(name, work.run)
+
+    def _behind(self) -> int:
+        return self.drain.behind if self.drain is not None else 0
 
     async def _listen_admin(self, admin: Admin) -> None:
         server = web.Server(
@@ -274,9 +292,7 @@ class Router:
             await self.checkpoints.last()
         if self.webhook is not None:
             await self.webhook.last()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.background.stop()
         if self.drain is not None:
             await self.drain.close()
         if self.leaser is not None:
@@ -302,7 +318,8 @@ class Router:
             return "the journal can't be written"
         if self.options.redis_url is not None and not any(self.engine.state.leases.values()):
             return "no shares of the limits yet"
-        return None
+        failing = self.background.failing()
+        return f"background work fails: {failing}" if failing is not None else None
 
     # -- tasks --------------------------------------------------------------------------------------------------------
 
@@ -310,22 +327,13 @@ class Router:
         now = self.calendar.now()
         self.engine.tick(period=now.strftime("%Y-%m"), min_instances=min_instances(self.engine.policy, now))
 
-    async def _ticking(self) -> None:
-        while True:
-            await asyncio.sleep(_TICK_S)
-            self._tick()
-            if self._starter is not None:
-                self._starter.step()
-            if self.upstream is not None:
-                self.upstream.sweep()
-
     async def _scraping(self) -> None:
         while True:
-            await asyncio.gather(*(self._scrape(name) for name in self.engine.policy.pools))
+            pools = dict(self.engine.policy.pools)
+            await asyncio.gather(*(self._scrape(name, pool.metrics_url) for name, pool in pools.items()))
             await asyncio.sleep(_SCRAPE_S)
 
-    async def _scrape(self, name: str) -> None:
-        url = self.engine.policy.pools[name].metrics_url
+    async def _scrape(self, name: str, url: str | None) -> None:
         if url is None or self.upstream is None:
             return
         found = await self.upstream.scrape(url, limit_s=_SCRAPE_S)

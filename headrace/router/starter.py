@@ -1,7 +1,8 @@
 """Starts serverless instances ahead of the work that will spill: one small request of the router's own for each.
 
 Which and when is decided by `capacity.to_start`. Providers start an instance when a request finds no free one, so a
-request is what starts it; its answer of one token tells that the instance is warm.
+request is what starts it; its answer of one token tells that the instance is warm. Its worst case is reserved in the
+journal before it is sent, so that a crash can't hide what it cost.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final
 
+from headrace.router.config import RouterConfig
 from headrace.router.engine import Admission
 from headrace.router.events import Outcome
 from headrace.router.turn import Services
@@ -31,22 +33,29 @@ class Starter:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def step(self) -> None:
-        """Looks whether something should start."""
-        for admission in self._services.engine.start_ahead(self._identifier):
-            self._services.metrics.started_ahead(admission.route.pool)
-            task = asyncio.create_task(self._start(admission))
+        """Looks whether something should start. What can't be recorded is not started."""
+        services = self._services
+        if not services.journal.spool.healthy:
+            return
+        policy = services.engine.policy
+        for admission in services.engine.start_ahead(self._identifier):
+            if not services.journal.start(admission, policy):
+                services.engine.finish(admission, outcome=Outcome.FAILED, tokens=0)
+                continue
+            services.metrics.started_ahead(admission.route.pool)
+            task = asyncio.create_task(self._start(admission, policy))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
         """Lets go of what still starts; its cost is booked."""
+        await asyncio.sleep(0)  # a task that has not begun would be cancelled without a trace
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _start(self, admission: Admission) -> None:
+    async def _start(self, admission: Admission, policy: RouterConfig) -> None:
         services = self._services
-        policy = services.engine.policy
         pool = policy.pools[admission.route.pool]
         outcome, said = Outcome.CANCELLED, "cancelled"
         retry_after: float | None = None
@@ -68,6 +77,9 @@ class Starter:
             outcome, said, retry_after = failure.outcome, failure.kind, failure.retry_after_s
         except TimeoutError:
             outcome, said = Outcome.FAILED, "time-limit"
+        except Exception:
+            outcome, said = Outcome.FAILED, "internal"
+            _LOG.exception("a start failed in the router")
         finally:
             cost = services.engine.finish(admission, outcome=outcome, tokens=1, retry_after_s=retry_after)
             services.journal.overhead(admission, policy, cost=cost, outcome=said)

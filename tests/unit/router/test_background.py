@@ -1,0 +1,339 @@
+"""Nothing that goes on beside requests dies in silence: it goes on, or the router is not ready and says why."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headrace.audit.checkpoints import Checkpoints, FolderStore
+from headrace.audit.record import Entry, Kind, parse
+from headrace.audit.spool import Spool, SpoolBroken, replay
+from headrace.audit.spool_base import Files
+from headrace.router import background, lease_redis
+from headrace.router.alerts import Webhook
+from headrace.router.background import Background, every
+from headrace.router.callers import Callers
+from headrace.router.config import RouterConfig
+from headrace.router.engine import Engine, RetryBudget
+from headrace.router.http_client import Response
+from headrace.router.http_server import ServerConnection
+from headrace.router.journal import Journal
+from headrace.router.lease import Ask, fixed
+from headrace.router.lease_redis import RedisLeaser
+from headrace.router.metrics import Metrics
+from headrace.router.serve import Options, Router
+from headrace.router.starter import Starter
+from headrace.router.turn import Services
+from headrace.router.upstream import Answer, Upstream
+from tests.unit.audit.test_chain import entry
+from tests.unit.audit.test_spool import fill
+from tests.unit.router.test_http import Caller
+from tests.unit.router.worlds import config, document, pool
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not true():
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(background, "LONGEST_ESSENTIAL_PAUSE_S", 0.002)
+
+
+@pytest.mark.usefixtures("quick")
+async def test_work_that_fails_or_ends_begins_again_and_is_counted(caplog: pytest.LogCaptureFixture) -> None:
+    runs, failed = [0], list[str]()
+    running = Background(failed.append, clock=lambda: 0.0)
+
+    async def work() -> None:
+        runs[0] += 1
+        if runs[0] == 1:
+            raise ZeroDivisionError("nobody thought of it")
+        if runs[0] > 2:
+            await asyncio.Event().wait()
+
+    with caplog.at_level(logging.ERROR):
+        running.start("signals", work)
+        await until(lambda: runs[0] == 3)
+    assert failed == ["signals", "signals"]
+    assert "nobody thought of it" in caplog.text
+    assert running.failing() is None, "the router decides without it"
+    await running.stop()
+
+
+@pytest.mark.usefixtures("quick")
+async def test_essential_work_that_failed_must_run_for_a_while_before_it_counts_as_well() -> None:
+    now, broken, runs = [100.0], [True], [0]
+    running = Background(lambda _: None, clock=lambda: now[0])
+
+    def step() -> None:
+        runs[0] += 1
+        if broken[0]:
+            raise ZeroDivisionError
+
+    running.start("clock", lambda: every(0.001, step), essential=True)
+    assert running.failing() is None
+    await until(lambda: runs[0] > 3)
+    assert running.failing() == "clock"
+    broken[0], runs[0] = False, 0
+    await until(lambda: runs[0] > 3)
+    assert running.failing() == "clock", "it runs, and may fail again at once"
+    now[0] += background.HEALED_S
+    assert running.failing() is None
+    await running.stop()
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Options:
+    (tmp_path / "router.json").write_text(json.dumps(document()))
+    (tmp_path / "keys.json").write_text(json.dumps({"version": 1, "keys": []}))
+    return Options(config=tmp_path / "router.json", keys=tmp_path / "keys.json", spool=tmp_path / "spool")
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_router_whose_clock_fails_is_not_ready_and_says_so(
+    files: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "HEALED_S", 0.01)
+    monkeypatch.setattr("headrace.router.serve._TICK_S", 0.001)
+    router = Router(files)
+    assert router.not_ready() is None
+    tick, broken = router.engine.tick, [True]
+
+    def ticking(**given: Any) -> None:
+        if broken[0]:
+            raise ZeroDivisionError
+        tick(**given)
+
+    monkeypatch.setattr(router.engine, "tick", ticking)
+    router._begin_background()
+    await until(lambda: router.not_ready() == "background work fails: clock")
+    broken[0] = False
+    await until(lambda: router.not_ready() is None)
+    assert b'headrace_background_failures_total{task="clock"}' in router.metrics.render(
+        router.engine, router._journal, behind=0
+    )
+    await router.background.stop()
+    router.spool.close()
+
+
+@pytest.mark.parametrize("fault", ["answer", "raise"])
+async def test_a_replica_that_does_not_understand_redis_stops_at_its_own_limit(
+    fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease_redis, "STEP_S", 0.001)
+    monkeypatch.setattr(lease_redis, "_OWN_LIMIT_S", 0.05)
+    policy, failed = config(), list[str]()
+    engine = Engine(policy, clock=lambda: 0.0, period="2026-11", leases=fixed(policy), accounts={})
+    leaser = RedisLeaser("redis://127.0.0.1:1/0", "router-0", engine, failed=failed.append)
+
+    async def say(asked: Sequence[Ask]) -> list[str]:
+        del asked
+        if fault == "raise":
+            raise ZeroDivisionError
+        return ["nonsense"]
+
+    monkeypatch.setattr(leaser, "_say", say)
+    task = asyncio.create_task(leaser.run())
+    await until(lambda: not any(engine.state.leases.values()))
+    await until(lambda: len(failed) > 3)
+    assert not task.done(), "its rounds go on: Redis may be understood again"
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_an_alert_that_cannot_be_sent_does_not_stop_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    lost, sent = [0], []
+
+    def losing() -> None:
+        lost[0] += 1
+
+    webhook = Webhook("http://127.0.0.1:1/hook", lost=losing)
+
+    async def send(message: bytes) -> int:
+        sent.append(message)
+        if len(sent) == 1:
+            raise ZeroDivisionError
+        return 200
+
+    monkeypatch.setattr(webhook, "_send", send)
+    task = asyncio.create_task(webhook.run())
+    webhook.tell({"n": 1})
+    webhook.tell({"n": 2})
+    await webhook.last()
+    assert (len(sent), lost[0]) == (2, 1)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_checkpoint_that_fails_in_an_unknown_way_is_made_at_the_next_interval(tmp_path: Path) -> None:
+    class Moody(FolderStore):
+        tries = 0
+
+        def put(self, name: str, data: bytes) -> None:
+            self.tries += 1
+            if self.tries == 1:
+                raise ZeroDivisionError
+            super().put(name, data)
+
+    spool, told = Spool(tmp_path / "spool", "w1"), list[str]()
+    await fill(spool, 1)
+    keeper = Checkpoints(spool, Moody(tmp_path), key=b"k", interval_s=lambda: 0.001, now_us=lambda: 7, told=told.append)
+    task = asyncio.create_task(keeper.run())
+    await until(lambda: told == ["failed", "kept"])
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    spool.close()
+
+
+async def test_a_connection_that_cannot_be_ended_does_not_leave_others_without_limits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    caller, other = Caller(), Caller()
+    server = caller.server
+    server.connections.add(other.connection)
+    expire = ServerConnection.expire
+
+    def failing(connection: ServerConnection) -> None:
+        if connection is caller.connection:
+            raise ZeroDivisionError
+        expire(connection)
+
+    monkeypatch.setattr(ServerConnection, "expire", failing)
+    caller.connection.deadline = other.connection.deadline = 0.0
+    server._sweep()
+    assert caller.wire.aborted
+    assert other.wire.closed
+    assert server._sweeper is not None
+    assert not server._sweeper.cancelled(), "the next look is planned"
+    server._sweeper.cancel()
+
+
+async def test_a_journal_whose_thread_dies_says_that_it_is_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path, "w1")
+
+    def telling() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(spool, "_tell", telling)
+    promise = spool.append(entry(1))
+    assert promise is not None
+    with pytest.raises(SpoolBroken):
+        await promise
+    assert not spool.healthy, "and readiness follows it"
+    spool.close()
+
+
+class Silent(Upstream):
+    """Model servers that answer as a test wants; no connection is made."""
+
+    def __init__(self, answer: Callable[[], None]) -> None:
+        super().__init__()
+        self.asked = 0
+        self._answer = answer
+        self.gate = asyncio.Event()
+
+    async def open(self, pool: Any, endpoint: str, body: bytes, traceparent: str) -> Response:
+        del pool, endpoint, body, traceparent
+        self.asked += 1
+        await self.gate.wait()
+        self._answer()
+        return Response.__new__(Response)
+
+    async def begin(self, response: Response, *, stream: bool) -> Answer:
+        raise NotImplementedError
+
+
+def services(spool: Spool, policy: RouterConfig) -> Services:
+    engine = Engine(policy, clock=lambda: 100.0, period="2026-11", leases=fixed(policy), accounts={})
+    engine.state.pools["floor"].in_flight = 7
+    return Services(
+        engine=engine,
+        journal=Journal(spool, secret=b"s" * 16, now_us=lambda: 1, period=lambda: "2026-11"),
+        metrics=Metrics(),
+        retries=RetryBudget(),
+        callers=Callers(policy.caller_breaker),
+    )
+
+
+def raising() -> None:
+    raise ZeroDivisionError
+
+
+def recorded(spool: Spool) -> list[Entry]:
+    return [parse(item.record) for item in spool.links()]
+
+
+async def test_a_start_is_reserved_before_it_is_sent_and_settled_whatever_happens(tmp_path: Path) -> None:
+    spool, policy = Spool(tmp_path, "w1"), config()
+    made, upstream = services(spool, policy), Silent(raising)
+    starter = Starter(made, upstream, lambda: "start-1")
+    starter.step()
+    await until(lambda: upstream.asked == 1)
+    account = made.engine.state.accounts["environment"]
+    held = account.reserved
+    # Whoever is killed here has this on disk, or in the kernel's hands:
+    await until(lambda: spool.waiting == 0)
+    (reservation,) = recorded(spool)
+    assert (reservation.kind, reservation.reserved_nano, reservation.tenant) == (Kind.RESERVE, held, "")
+    assert replay(spool).balance("2026-11", "environment").reserved == held > 0
+    made.engine.reload(config(pools={"floor": pool()}))  # the pool goes away meanwhile
+    upstream.gate.set()
+    await starter.close()
+    await until(lambda: spool.waiting == 0 and spool.size == 2)
+    assert (recorded(spool)[1].kind, recorded(spool)[1].outcome) == (Kind.OVERHEAD, "internal")
+    assert account.reserved == 0
+    assert replay(spool).balance("2026-11", "environment").reserved == 0
+    assert not replay(spool).open
+    spool.close()
+
+
+async def test_a_start_that_a_crash_left_open_is_posted_in_full_and_is_no_request(tmp_path: Path) -> None:
+    spool, policy = Spool(tmp_path, "w1"), config()
+    made, upstream = services(spool, policy), Silent(raising)
+    starter = Starter(made, upstream, lambda: "start-1")
+    starter.step()
+    await until(lambda: spool.waiting == 0)
+    held = made.engine.state.accounts["environment"].reserved
+    spool.close()  # the task dies with the process
+    again = Spool(tmp_path, "w1")
+    journal = Journal(again, secret=b"s" * 16, now_us=lambda: 2, period=lambda: "2026-11")
+    ledger = replay(again)
+    assert journal.expire(ledger) == 1
+    assert ledger.balance("2026-11", "environment").spent == held > 0
+    await until(lambda: again.waiting == 0)
+    last = recorded(again)[-1]
+    assert (last.kind, last.outcome, last.cost_nano) == (Kind.OVERHEAD, "crashed", held)
+    assert not last.kind.final, "nobody reads it as traffic"
+    again.close()
+    for task in list(starter._tasks):
+        task.cancel()
+
+
+async def test_what_cannot_be_recorded_is_not_started(tmp_path: Path) -> None:
+    class Broken(Files):
+        def write(self, handle: int, data: bytes) -> int:
+            raise OSError("no space left")
+
+    spool, policy = Spool(tmp_path, "w1", files=Broken()), config()
+    made, upstream = services(spool, policy), Silent(raising)
+    starter = Starter(made, upstream, lambda: "start-1")
+    starter.step()
+    await starter.close()
+    assert upstream.asked == 0
+    account = made.engine.state.accounts["environment"]
+    assert (account.reserved, account.spent) == (0, 0)
+    starter.step()
+    assert upstream.asked == 0
+    spool.close()
