@@ -532,3 +532,41 @@ async def drip(replica: Replica) -> None:
             await asyncio.sleep(0.2)
     finally:
         writer.close()
+
+
+async def test_a_router_killed_while_it_starts_an_instance_ahead_has_its_cost_after_the_restart(
+    session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    slow = Behaviour(servers=2, slots=4, token_s=0.05)
+    cold = Behaviour(servers=3, slots=4, token_s=0.01, cold_start_s=120)
+    async with model_server(slow) as (_, port), model_server(cold) as (burst, other):
+        write_files(
+            tmp_path,
+            pools={"floor": floor_at(port, expectedServiceS=20), "burst": burst_at(other, coldStartS=120)},
+            callerBreaker=PATIENT,
+        )
+        replica = Replica(folder=tmp_path)
+        with replica.start() as process:
+            wait_for(replica.ready, what="the router")
+            callers = [asyncio.create_task(ask(session, replica, stream=True, tokens=2000)) for _ in range(7)]
+            deadline = time.monotonic() + 30
+            while not burst.seen:  # the start's own request has reached the overflow, which takes its time
+                assert time.monotonic() < deadline, "seven of eight slots are taken: an instance must start"
+                await asyncio.sleep(0.02)
+            process.kill(signal.SIGKILL)
+            await asyncio.gather(*callers)
+        with replica.start() as process:
+            wait_for(replica.ready, what="the router")
+            found = await idle(session, replica)
+            process.kill(signal.SIGTERM)
+    recorded = entries(replica)
+    own = [entry for entry in recorded if not entry.tenant]
+    assert [entry.kind for entry in own] == [Kind.RESERVE, Kind.OVERHEAD], "one start, settled once"
+    assert own[1].outcome == "crashed"
+    assert own[1].cost_nano == own[0].reserved_nano > 0, "in full: nobody knows how long the instance ran"
+    ledger = fold(recorded)
+    spent = ledger.balance(own[0].period, "environment").spent
+    assert found["accounts"]["environment"] == {"spentNano": spent, "reservedNano": 0, "parallel": 0}
+    crashed = [entry for entry in recorded if entry.kind is Kind.EXPIRE]
+    assert spent == own[1].cost_nano + sum(entry.cost_nano for entry in crashed)
+    assert len(crashed) == 7, "a start is no request of a caller"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -15,9 +16,12 @@ import asyncpg  # type: ignore[import-untyped] # asyncpg 0.32 ships no py.typed
 import pytest
 
 from headrace.audit.chain import Intact, Link, verify
-from headrace.audit.record import parse
+from headrace.audit.quarantine import FILE
+from headrace.audit.record import FORMAT, canonical, parse
 from headrace.audit.sinks.base import MemorySink, Sink, SinkConflict, SinkUnavailable
+from headrace.audit.sinks.drain import Drain
 from headrace.audit.sinks.postgres import PostgresSink, grants, outcomes, schema
+from headrace.audit.spool import Spool
 from headrace.router.types import NANO
 from headrace.router.waste import waste
 from headrace_sandbox.model_servers.behaviour import Behaviour
@@ -38,7 +42,7 @@ from tests.engine.router.world import (
     wait_for,
     write_files,
 )
-from tests.unit.audit.test_chain import chain
+from tests.unit.audit.test_chain import chain, entry
 
 pytestmark = pytest.mark.engine
 
@@ -129,6 +133,39 @@ async def test_a_sink_takes_the_same_links_again_and_refuses_others(sink: Sink) 
     with pytest.raises(SinkConflict):
         await sink.write(forged)
     assert await sink.size("w1") == 6
+
+
+_REST = b'"environment":"test","kind":"post","period":"2026-11","request_id":"z"}'
+UNFIT = {
+    "a zero character": b'{"at_us":1,"feature":"\\u0000",' + _REST,
+    "half a surrogate": b'{"at_us":1,"feature":"\\ud800",' + _REST,
+    "a time beyond all calendars": b'{"at_us":99999999999999999999,' + _REST,
+    "no record": b"{}",
+}
+
+
+@pytest.mark.parametrize("unfit", UNFIT)
+async def test_what_a_sink_cannot_hold_is_set_aside_and_the_rest_arrives(
+    sink: Sink, tmp_path: Path, unfit: str
+) -> None:
+    spool = Spool(tmp_path, "w1")
+    promise = None
+    for number in range(20):
+        record = FORMAT + UNFIT[unfit] if number == 11 else canonical(entry(number))
+        promise = spool.append(record)
+    assert promise is not None
+    await promise
+    drain = Drain(spool, sink)
+    while await drain.step():
+        pass
+    assert await sink.size("w1") == 20
+    assert drain.behind == 0
+    kept = (tmp_path / FILE).read_text().splitlines() if (tmp_path / FILE).exists() else []
+    if isinstance(sink, PostgresSink) or unfit == "no record":
+        assert [(json.loads(line)["sequence"], json.loads(line)["why"]) for line in kept] == [(11, "unstorable")]
+    else:
+        assert not kept, "memory holds whatever is a record"
+    spool.close()
 
 
 async def test_the_role_of_the_router_can_neither_change_nor_delete(postgres: int) -> None:
