@@ -95,7 +95,7 @@ def plan_router(name: str, place: Place, settings: Settings, zones: Sequence[str
 def newest_day(book: PriceBook) -> date:
     """The last day on which a price of the catalogue changed: a day that only a new catalogue moves, where today's
     date would be another configuration every morning."""
-    return max(row.valid_from for row in book.rows)
+    return max(row.valid_from for row in (*book.rows, *book.machines))
 
 
 def node_count(router: RouterSettings, zones: int) -> int:

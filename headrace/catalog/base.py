@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 
@@ -37,3 +38,28 @@ class Sourced(BaseModel):
     def age_days(self, today: date) -> int:
         """Days since the row was checked, on `today`."""
         return (today - self.checked).days
+
+
+class Dated(Sourced):
+    """A price that holds from a day on."""
+
+    valid_from: date
+    """First day of the price, or the day it was first seen."""
+    valid_until: date | None = None
+    """Last day of the price."""
+    stale_after_days: int = Field(default=60, ge=1)
+    """Days after which the row should be looked at again; a week for marketplaces."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.valid_until is not None and self.valid_until < self.valid_from:
+            raise ValueError("ends before it begins")
+        return self
+
+    def in_force(self, day: date) -> bool:
+        """Whether the price holds on `day`."""
+        return self.valid_from <= day and (self.valid_until is None or day <= self.valid_until)
+
+    def stale(self, today: date) -> bool:
+        """Whether nobody has looked at the source for longer than the row allows."""
+        return self.age_days(today) > self.stale_after_days

@@ -19,6 +19,7 @@ from headrace.catalog.schema import (
     EksAddon,
     EksVersion,
     Gpu,
+    InstancePrice,
     InstanceType,
     Jurisdiction,
     NodeImageRelease,
@@ -54,6 +55,8 @@ TABLES: Final[Mapping[tuple[str, str], type[Sourced]]] = {
     ("serverless_gpus", "runpod"): ServerlessGpu,
     ("serverless_gpus", "modal"): ServerlessGpu,
     ("platform_prices", ""): PlatformPrice,
+    ("instance_prices", "usEast1"): InstancePrice,
+    ("instance_prices", "otherRegions"): InstancePrice,
     ("compromised", ""): CompromisedRelease,
 }
 
@@ -201,6 +204,12 @@ def modal_gpus() -> Table[ServerlessGpu]:
 def platform_prices() -> Table[PlatformPrice]:
     """List prices of parts beside GPUs, by item and region."""
     return cast("Table[PlatformPrice]", _table("platform_prices", ""))
+
+
+def instance_prices() -> tuple[InstancePrice, ...]:
+    """On-demand list prices of GPU machines; `PriceBook.machine` answers questions on them."""
+    sections = [cast("Table[InstancePrice]", _table(*key)) for key, row in TABLES.items() if row is InstancePrice]
+    return tuple(row for section in sections for row in section.values())
 
 
 def compromised_releases() -> Table[CompromisedRelease]:

@@ -19,8 +19,11 @@ from typing import Final, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
-from headrace.catalog.base import CatalogError, Sourced
+from headrace.catalog.base import CatalogError, Dated, Sourced
 from headrace.catalog.load import gpus as gpu_table
+from headrace.catalog.load import instance_prices
+from headrace.catalog.load import instance_types as instance_table
+from headrace.catalog.schema import InstancePrice
 from headrace.errors import refuse
 from headrace.yamlfile import YamlProblem, parse
 
@@ -54,7 +57,7 @@ class Tier(StrEnum):
         return self in (Tier.FLEX, Tier.ACTIVE)
 
 
-class Price(Sourced):
+class Price(Dated):
     """A price of one GPU from a day on."""
 
     gpu: str
@@ -67,25 +70,17 @@ class Price(Sourced):
     """Time that `usd` buys."""
     usd: Decimal = Field(gt=0)
     """US dollars per GPU and unit; an exact decimal."""
-    valid_from: date
-    """First day of the price, or the day it was first seen."""
-    valid_until: date | None = None
-    """Last day of the price."""
     region: str | None = None
     """Region of the price where the provider's prices differ by region."""
     sold_in: int = Field(default=1, ge=1)
     """GPUs sold together: 8 where only whole machines of eight exist."""
     commitment_months: int = Field(default=0, ge=0)
     """Months that are paid whether used or not."""
-    stale_after_days: int = Field(default=60, ge=1)
-    """Days after which the row should be looked at again; a week for marketplaces."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Price:
         if self.gpu not in gpu_table():
             raise ValueError(f"the GPU {self.gpu!r} is not in the table of GPUs")
-        if self.valid_until is not None and self.valid_until < self.valid_from:
-            raise ValueError("ends before it begins")
         if self.tier.serverless != (self.per is PriceUnit.SECOND):
             raise ValueError("serverless prices are per second, others per hour")
         return self
@@ -94,14 +89,6 @@ class Price(Sourced):
     def usd_per_hour(self) -> Decimal:
         """US dollars per GPU-hour."""
         return self.usd * SECONDS_PER_HOUR if self.per is PriceUnit.SECOND else self.usd
-
-    def in_force(self, day: date) -> bool:
-        """Whether the price holds on `day`."""
-        return self.valid_from <= day and (self.valid_until is None or day <= self.valid_until)
-
-    def stale(self, today: date) -> bool:
-        """Whether nobody has looked at the source for longer than the row allows."""
-        return self.age_days(today) > self.stale_after_days
 
 
 class Billing(Sourced):
@@ -128,11 +115,25 @@ class Billing(Sourced):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MachinePrice:
+    """What a GPU machine costs on demand, in US dollars per hour."""
+
+    instance_type: str
+    region: str
+    """Region of the price: another than the machine's where the catalogue has none for that one."""
+    usd_per_hour: Decimal
+    row: Dated
+    """The row it comes from."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PriceBook:
     """Prices and billing rules; `overrides` are names of rows that came from the user's own file."""
 
     rows: tuple[Price, ...]
     billing: Mapping[str, Billing]
+    machines: tuple[InstancePrice, ...] = ()
+    """Whole machines of AWS: a large one costs more than its GPUs in the smallest ones."""
     overrides: frozenset[str] = frozenset()
 
     def in_force(self, day: date, *, gpu: str | None = None, serverless: bool | None = None) -> tuple[Price, ...]:
@@ -165,6 +166,27 @@ class PriceBook:
             reason=f"the catalogue has {known}; a missing price is never taken for zero",
             next_step="name one of these, or add a row to your own price file (--prices)",
         )
+
+    def machine(self, instance_type: str, region: str, day: date) -> MachinePrice | None:
+        """On-demand price of a GPU machine of AWS: the user's own for its GPUs, else the catalogue's for the region,
+        else that of the dearest region that it knows. None where it has none for the type."""
+        kind = instance_table().get(instance_type)
+        if kind is None:
+            return None
+        for own in self.in_force(day, gpu=kind.gpu):
+            aws = own.provider == "aws" and own.tier is Tier.ON_DEMAND and own.region in (None, region)
+            if aws and own.name in self.overrides:
+                usd = own.usd_per_hour * kind.gpu_count
+                return MachinePrice(instance_type=instance_type, region=region, usd_per_hour=usd, row=own)
+        held = [row for row in self.machines if row.instance_type == instance_type and row.in_force(day)]
+        prices = {
+            place: (usd, row) for row in sorted(held, key=lambda r: r.valid_from) for place, usd in row.usd.items()
+        }
+        if not prices:
+            return None
+        place = region if region in prices else max(prices, key=lambda one: prices[one][0])
+        usd, row = prices[place]
+        return MachinePrice(instance_type=instance_type, region=place, usd_per_hour=usd, row=row)
 
     def rules(self, provider: str) -> Billing:
         """Billing rules of a provider; refused if unknown."""
@@ -201,7 +223,7 @@ def _shipped() -> PriceBook:
         else:
             provider = file.name.removesuffix(".yaml")
             rows += _rows(file.name, document, Price, provider=provider).values()
-    return PriceBook(rows=tuple(rows), billing=billing)
+    return PriceBook(rows=tuple(rows), billing=billing, machines=instance_prices())
 
 
 def _rows(where: str, document: object, row_type: type[Row], **fixed: str) -> dict[str, Row]:
@@ -242,5 +264,6 @@ def price_book(own: Path | None = None) -> PriceBook:
     return PriceBook(
         rows=(*shipped.rows, *named.values()),
         billing={**shipped.billing, **billing},
+        machines=shipped.machines,
         overrides=frozenset(named),
     )

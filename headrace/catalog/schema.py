@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from headrace.catalog.base import Sourced
+from headrace.catalog.base import Dated, Sourced
 
 
 class GpuClass(StrEnum):
@@ -207,6 +207,18 @@ class PlatformPrice(Sourced):
     """What it is for."""
     usd: Decimal = Field(gt=0)
     """US dollars."""
+
+
+class InstancePrice(Dated):
+    """On-demand Linux list prices of a GPU machine. The row's name is `<instance type>` or `<instance type>@<day>`."""
+
+    usd: dict[str, Annotated[Decimal, Field(gt=0)]] = Field(min_length=1)
+    """AWS region -> US dollars per machine and hour."""
+
+    @property
+    def instance_type(self) -> str:
+        """The EC2 instance type."""
+        return self.name.partition("@")[0]
 
 
 class CompromisedRelease(Sourced):

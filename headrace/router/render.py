@@ -14,7 +14,7 @@ from decimal import ROUND_CEILING, Decimal
 from typing import Final
 
 from headrace.catalog import load
-from headrace.catalog.price import Price, PriceBook
+from headrace.catalog.price import MachinePrice, PriceBook
 from headrace.errors import refuse
 from headrace.router.config import (
     CONFIG_VERSION,
@@ -69,7 +69,7 @@ def render(settings: Settings, deployed: Mapping[str, Deployed], *, prices: Pric
             raise refuse(
                 f"deployed.{name}", None, "no pool of the settings has this name", next_step="deploy the stack again"
             )
-    used: list[Price] = []
+    used: list[str] = []
     pools = {
         name: _dedicated(name, settings, deployed[name], prices, day, used)
         for name in settings.dedicated_pools
@@ -173,15 +173,15 @@ def _room(release: ModelRelease, gpu: str, gpus: int) -> int:
 
 
 def _dedicated(
-    name: str, settings: Settings, deployed: Deployed, prices: PriceBook, day: date, used: list[Price]
+    name: str, settings: Settings, deployed: Deployed, prices: PriceBook, day: date, used: list[str]
 ) -> PoolConfig:
     pool = settings.dedicated_pools[name]
     workload = settings.workloads[pool.workload]
     release = settings.releases[workload.release]
     instance = load.instance_types()[pool.instance_type]
     per_node = instance.gpu_count // release.tensor_parallel
-    price = prices.find("aws", instance.gpu, "on-demand", day)
-    used.append(price)
+    price = _machine(name, settings, prices, day)
+    used.append(f"{price.row.name}/{price.region}={price.usd_per_hour}/hour")
     here = frozenset({load.aws_regions()[settings.region].jurisdiction})
     replicas = pool.replicas if pool.replicas is not None else pool.floor_nodes * per_node
     return PoolConfig(
@@ -203,9 +203,25 @@ def _dedicated(
         storage_jurisdictions=here,
         instances=deployed.instances if deployed.instances is not None else replicas,
         slots_per_instance=pool.slots_per_replica,
-        nano_usd_per_instance_second=_per_second(price.usd_per_hour * release.tensor_parallel),
+        # a replica's share of the machine: GPUs that no replica can use are paid for too
+        nano_usd_per_instance_second=_per_second(price.usd_per_hour / per_node),
         max_request_tokens=_room(release, instance.gpu, release.tensor_parallel),
     )
+
+
+def _machine(name: str, settings: Settings, prices: PriceBook, day: date) -> MachinePrice:
+    """Price of a dedicated pool's machines. Refused where there is none."""
+    kind = settings.dedicated_pools[name].instance_type
+    price = prices.machine(kind, settings.region, day)
+    if price is None:
+        raise refuse(
+            f"dedicatedPools.{name}.instanceType",
+            kind,
+            f"must have an on-demand price on {day}",
+            reason="the catalogue has none, and a missing price is never taken for zero",
+            next_step="take another type, or add a row of aws on-demand for its GPU to your own price file (--prices)",
+        )
+    return price
 
 
 def _per_second(usd_per_hour: Decimal) -> int:
@@ -214,14 +230,14 @@ def _per_second(usd_per_hour: Decimal) -> int:
 
 
 def _serverless(
-    name: str, settings: Settings, deployed: Deployed, prices: PriceBook, day: date, used: list[Price]
+    name: str, settings: Settings, deployed: Deployed, prices: PriceBook, day: date, used: list[str]
 ) -> PoolConfig:
     pool = settings.serverless_pools[name]
     workload = settings.workloads[pool.workload]
     release = settings.releases[workload.release]
     gpus = [pool.gpu, *pool.gpu_fallbacks]
     rows = [prices.find(pool.provider.value, gpu, "flex", day) for gpu in gpus]
-    used += rows
+    used += [f"{row.name}={row.usd}/{row.per.value}" for row in rows]
     dearest = max(row.usd_per_hour for row in rows) * pool.gpu_count * _region_factor(pool, prices)
     ceiling = settings.router.pool_spend_ceilings_usd_per_hour.get(name)
     compute = _compute(pool)
@@ -301,7 +317,7 @@ def _caps(settings: Settings) -> dict[str, ProviderCap]:
     }
 
 
-def _price_version(used: list[Price], day: date) -> str:
+def _price_version(used: list[str], day: date) -> str:
     """Names the prices used: the day and a digest of the rows."""
-    rows = "\n".join(sorted({f"{row.name}={row.usd}/{row.per.value}" for row in used}))
+    rows = "\n".join(sorted(set(used)))
     return f"{day.isoformat()}/{hashlib.sha256(rows.encode()).hexdigest()[:16]}"

@@ -81,17 +81,34 @@ class PriceMissing(Exception):
 def floor_usd_per_hour(settings: Settings, today: date) -> float:
     """List price of the dedicated floor. Raises `PriceMissing`."""
     return sum(
-        pool.floor_nodes * node_price(name, pool.instance_type, today)
+        pool.floor_nodes * node_price(name, pool.instance_type, settings.region, today)
         for name, pool in settings.dedicated_pools.items()
     )
 
 
-def node_price(pool: str, instance_type: str, today: date) -> float:
+def node_price(pool: str, instance_type: str, region: str, today: date) -> float:
     """List price of a machine of a pool. Raises `PriceMissing`."""
-    price = tables.node_usd_per_hour(instance_type, today)
+    price = tables.node_usd_per_hour(instance_type, region, today)
     if price is None:
         raise PriceMissing(f"price of {instance_type} (dedicatedPools.{pool})")
     return price
+
+
+def doubts(view: View) -> tuple[str, ...]:
+    """Why the prices of dedicated pools may be wrong: of another region, or not looked at for too long."""
+    settings = view.settings
+    if settings is None:
+        return ()
+    found = []
+    for instance_type in sorted({pool.instance_type for pool in settings.dedicated_pools.values()}):
+        price = tables.node_price(instance_type, settings.region, view.today)
+        if price is None:
+            continue
+        if price.region != settings.region:
+            found.append(f"{instance_type} has no price in {settings.region}, that of {price.region} is the dearest")
+        if price.row.stale(view.today):
+            found.append(f"the price of {instance_type} was checked {price.row.age_days(view.today)} days ago")
+    return tuple(found)
 
 
 def minimum_serverless_usd_per_month(settings: Settings, today: date) -> float:
@@ -106,20 +123,17 @@ def monthly(view: View) -> tuple[Line, ...]:
         return ()
     from headrace.catalog import load
 
-    hours, zones = tables.HOURS_PER_MONTH, len(settings.network.zones)
+    hours, zones, region = tables.HOURS_PER_MONTH, len(settings.network.zones), settings.region
     interfaces = sum(row.type == "Interface" for row in load.vpc_endpoints().values())
     nats = zones if settings.network.egress.value == "nat-per-zone" and settings.network.adopt is None else 0
-    lines = [
-        Line(
-            name=f"dedicated {name}",
-            low=pool.floor_nodes * node_price(name, pool.instance_type, view.today) * hours,
-            high=max(pool.ceiling_nodes, pool.floor_nodes) * node_price(name, pool.instance_type, view.today) * hours,
-            note=pool.instance_type,
+    lines = []
+    for name, pool in settings.dedicated_pools.items():
+        node = node_price(name, pool.instance_type, region, view.today) * hours
+        most = max(pool.ceiling_nodes, pool.floor_nodes)
+        lines.append(
+            Line(name=f"dedicated {name}", low=pool.floor_nodes * node, high=most * node, note=pool.instance_type)
         )
-        for name, pool in settings.dedicated_pools.items()
-    ]
     lines += _serverless(settings, view.today)
-    region = settings.region
     cluster = (_part("cluster", region) + _machine("m7i.xlarge", region) * settings.cluster.system_nodes) * hours
     network = (nats * _part("nat", region) + interfaces * zones * _part("endpoint", region)) * hours
     volume = _part("volume", region)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import date
 
 if typing.TYPE_CHECKING:
-    from headrace.catalog.price import PriceBook, Tier
+    from headrace.catalog.price import MachinePrice, PriceBook, Tier
     from headrace.catalog.schema import InstanceType
 
 # AWS bills a month as 8760 / 12 hours.
@@ -59,11 +59,16 @@ def book() -> PriceBook:
     return price_book()
 
 
-def node_usd_per_hour(instance_type: str, day: date) -> float | None:
-    """On-demand list price of a GPU machine; None where the catalogue has none."""
-    row = instance(instance_type)
-    price = _price("aws", row.gpu, "on-demand", day) if row else None
-    return None if price is None or row is None else price * row.gpu_count
+def node_price(instance_type: str, region: str, day: date) -> MachinePrice | None:
+    """On-demand list price of a GPU machine with the row and the region it comes from; None where there is none."""
+    return book().machine(instance_type, region, day)
+
+
+def node_usd_per_hour(instance_type: str, region: str, day: date) -> float | None:
+    """On-demand list price of a GPU machine in a region; that of the dearest region where the catalogue has none for
+    this one. None where it has none for the type."""
+    price = node_price(instance_type, region, day)
+    return None if price is None else float(price.usd_per_hour)
 
 
 def platform_usd(item: str, region: str) -> float | None:

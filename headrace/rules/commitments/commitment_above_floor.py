@@ -32,7 +32,7 @@ def check(view: View) -> Iterator[Said]:
     try:
         floor = sum(
             max((pool.floor_nodes, *(one.floor_nodes for one in pool.schedules)))
-            * money.node_price(name, pool.instance_type, view.today)
+            * money.node_price(name, pool.instance_type, settings.region, view.today)
             for name, pool in settings.dedicated_pools.items()
         )
     except money.PriceMissing as missing:

@@ -41,7 +41,7 @@ def check(view: View) -> Iterator[Said]:
             resource=_WHERE,
             what="how much is promised",
             value=str(missing),
-            remediation="add the price to headrace/catalog/data/prices with source and date",
+            remediation="add the price to headrace/catalog/data with source and date",
         )
         return
     terms = sum(one.usd_per_month for one in money.in_force(settings, view.today))

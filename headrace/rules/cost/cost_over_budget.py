@@ -35,7 +35,7 @@ def check(view: View) -> Iterator[Said]:
             resource=_WHERE,
             what="what the stack costs",
             value=str(missing),
-            remediation="add the price to headrace/catalog/data/prices with source and date",
+            remediation="add the price to headrace/catalog/data with source and date",
         )
         return
     low, high = sum(line.low for line in lines), sum(line.high for line in lines)
@@ -55,7 +55,8 @@ def summary(view: View) -> str | None:
     low, high = sum(line.low for line in lines), sum(line.high for line in lines)
     parts = ", ".join(f"{line.name} {line.low:,.0f}-{line.high:,.0f}" for line in lines)
     budget = view.settings.budgets.environment_usd_per_month
-    return f"monthly cost {low:,.0f} to {high:,.0f} USD at list prices, budget {budget:,.0f} ({parts})"
+    line = f"monthly cost {low:,.0f} to {high:,.0f} USD at list prices, budget {budget:,.0f} ({parts})"
+    return "; ".join((line, *money.doubts(view)))
 
 
 RULE: Final = Rule(

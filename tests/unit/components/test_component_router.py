@@ -224,7 +224,8 @@ def test_the_sandboxs_keys_are_those_of_its_stack_file(sandbox_stack: Engine) ->
 def test_prices_are_those_of_a_day_that_stands_still() -> None:
     book = price_book()
     assert router_plan.newest_day(book) <= date(2026, 12, 31)
-    assert router_plan.newest_day(book) == max(row.valid_from for row in book.rows), "not of today: that moves nightly"
+    newest = max(row.valid_from for row in (*book.rows, *book.machines))
+    assert router_plan.newest_day(book) == newest, "not of today: that moves nightly"
 
 
 def test_without_an_image_there_is_no_router_and_no_store() -> None:

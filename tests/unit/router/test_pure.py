@@ -298,7 +298,9 @@ def test_the_configuration_of_a_stack_agrees_with_its_settings() -> None:
     floor = policy.pools["chat-floor"]
     assert (floor.instances, floor.slots_per_instance, floor.gpu) == (4, 16, "L4")
     assert floor.compute_jurisdictions == {"EU"}
-    assert floor.nano_usd_per_instance_second == 223_556, "0.8048 $ an hour, rounded up"
+    assert floor.nano_usd_per_instance_second == 399_604, (
+        "a quarter of a g6.12xlarge in eu-central-1: 5.75429 $ an hour / 4 replicas / 3600 s, rounded up"
+    )
     assert floor.max_request_tokens == 16384
     assert policy.limits.budget_nano_usd == 15_000 * NANO
     facts = classified(chat(max_tokens=50), policy=policy)
@@ -308,6 +310,15 @@ def test_the_configuration_of_a_stack_agrees_with_its_settings() -> None:
     assert decision.pool == "chat-floor"
     with pytest.raises(Refused):
         rendered("sandbox", ("nothing",))
+
+
+def test_a_machine_without_a_price_is_refused_by_its_name() -> None:
+    settings = from_stack_file(ROOT / "stacks" / "Pulumi.sandbox.yaml")
+    blocks_only = settings.dedicated_pools["chat-floor"].model_copy(update={"instance_type": "p5e.48xlarge"})
+    changed = settings.model_copy(update={"dedicated_pools": {**settings.dedicated_pools, "chat-floor": blocks_only}})
+    served = {"chat-floor": Deployed(url="http://127.0.0.1:9/v1")}
+    with pytest.raises(Refused, match=r"dedicatedPools.chat-floor.instanceType is 'p5e.48xlarge': .* on-demand price"):
+        render(changed, served, prices=price_book(), day=date(2026, 11, 21))
 
 
 def test_breakers_spill_and_checkpoints_are_what_the_settings_say() -> None:

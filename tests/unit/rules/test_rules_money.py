@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import pytest
@@ -67,11 +68,43 @@ def test_the_cost_adds_up_by_hand() -> None:
 
     view = View(graph=Graph([]), today=TODAY, settings=load_settings(stack_settings("sandbox")))
     lines = {line.name: line for line in money.monthly(view)}
-    # one g6.12xlarge is four L4 at 0.8048 USD an hour, on demand, for 730 hours
-    assert lines["dedicated chat-floor"].low == pytest.approx(4 * 0.8048 * 730)
-    assert lines["dedicated chat-floor"].high == pytest.approx(2 * 4 * 0.8048 * 730)
+    floor = lines["dedicated chat-floor"]
+    assert floor.low == pytest.approx(4200.6317), "one g6.12xlarge in eu-central-1: 5.75429 USD an hour x 730 hours"
+    assert floor.high == pytest.approx(8401.2634), "its ceiling is two: 2 x 5.75429 x 730"
+    digest = lines["dedicated digest-floor"]
+    assert digest.low == pytest.approx(734.672), "one g6.xlarge in eu-central-1: 1.0064 x 730"
     assert lines["serverless chat-overflow"].low == 0
     assert all(line.low <= line.high for line in lines.values())
+
+
+def test_the_same_pools_cost_what_their_region_takes() -> None:
+    from headrace.rules import money
+
+    settings = load_settings(stack_settings("sandbox"))
+    cost = {
+        region: money.floor_usd_per_hour(settings.model_copy(update={"region": region}), TODAY)
+        for region in ("us-east-1", "eu-central-1")
+    }
+    assert cost["us-east-1"] == pytest.approx(5.4064), "g6.12xlarge 4.6016 + g6.xlarge 0.8048"
+    assert cost["eu-central-1"] == pytest.approx(6.76069), "5.75429 + 1.0064"
+
+
+def test_a_price_of_another_region_or_an_old_one_is_said_beside_the_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    from headrace.rules import money
+    from headrace.rules.cost import cost_over_budget
+
+    settings = load_settings(stack_settings("sandbox"))
+    view = View(graph=Graph([]), today=TODAY, settings=settings)
+    line = cost_over_budget.summary(view)
+    assert line is not None
+    assert line.endswith(")"), f"no doubt about prices of this region, looked at lately: {line}"
+    later = View(graph=Graph([]), today=date(2027, 3, 1), settings=settings)
+    assert "the price of g6.12xlarge was checked 99 days ago" in (cost_over_budget.summary(later) or "")
+    asked = tables.node_price
+    monkeypatch.setattr(tables, "node_price", lambda kind, _, day: asked(kind, "eu-west-1", day))
+    assert money.doubts(view)[0] == (
+        "g6.12xlarge has no price in eu-central-1, that of ap-northeast-1 is the dearest"
+    ), "g6 isn't sold in eu-west-1"
 
 
 def test_parts_beside_gpus_are_priced_by_region_or_by_the_dearest_that_is_known() -> None:
