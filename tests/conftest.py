@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
+import hypothesis
 import pytest
 import pytest_socket
 
@@ -15,6 +17,17 @@ from headrace_sandbox.service import SandboxContext
 from headrace_sandbox.stack import Stack
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# How long an example takes says more about the machine than about the code, and where many people wait for one run it
+# has to be the same run each time: random examples are for the desk.
+hypothesis.settings.register_profile(
+    "headrace",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    derandomize="CI" in os.environ,
+    print_blob=True,
+)
+hypothesis.settings.load_profile("headrace")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

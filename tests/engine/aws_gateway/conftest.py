@@ -59,13 +59,13 @@ class Cloud:
     def stop(self) -> None:
         for process in reversed(self._processes):
             process.terminate()
-            process.wait(timeout=20)
+            process.wait(timeout=60)
         self._processes.clear()
 
     def kill(self) -> None:
         for process in self._processes:
             process.kill()
-            process.wait(timeout=20)
+            process.wait(timeout=60)
         self._processes.clear()
 
     def client(self, service: str, *, region: str = REGION, key: str = "AKIATEST") -> Any:
@@ -140,7 +140,7 @@ def cluster(cloud: Cloud, network: dict[str, Any], role: Callable[[str], str]) -
     return "shared"
 
 
-def settle(read: Callable[[], str], wanted: str, seconds: float = 10.0) -> None:
+def settle(read: Callable[[], str], wanted: str, seconds: float = 120.0) -> None:
     """Poll until a status is what is wanted."""
     until = time.monotonic() + seconds
     while (status := read()) != wanted:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from headrace_sandbox import supervise_process
 from headrace_sandbox.stack import Stack
 from tests.conftest import MakeStack
 
@@ -192,7 +193,9 @@ def test_an_engine_killed_in_mid_up_leaves_no_orphan_and_the_next_up_completes(
 
     argv = many.argv("up", "--yes", "--skip-preview")
     quiet = subprocess.DEVNULL
-    running = subprocess.Popen(argv, cwd=many.project, env=many.environment(), stdout=quiet, stderr=quiet)
+    mark = f"{many.project}/killed-up"
+    environ = {**many.environment(), supervise_process.MARK: mark}
+    running = subprocess.Popen(argv, cwd=many.project, env=environ, stdout=quiet, stderr=quiet)
     try:
         end = time.monotonic() + 300
         while not living() and running.poll() is None and time.monotonic() < end:
@@ -201,7 +204,11 @@ def test_an_engine_killed_in_mid_up_leaves_no_orphan_and_the_next_up_completes(
     finally:
         os.kill(running.pid, signal.SIGKILL)
         running.wait()
-    time.sleep(6)  # the plugin sees within a second that the engine is gone, and finishes what it had begun
+    # The plugin sees within a second that the engine is gone, finishes what it had begun, and ends.
+    end = time.monotonic() + 300
+    while supervise_process.marked(mark):
+        assert time.monotonic() < end, "the plugin outlives its engine"
+        time.sleep(0.1)
     many.cancel()
     known = {r["id"] for r in many.resources() if r["type"] == "aws:ec2/vpc:Vpc"}
     assert living() <= known, "what the state doesn't know was taken away again"

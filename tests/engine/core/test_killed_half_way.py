@@ -14,7 +14,7 @@ import pytest
 
 from headrace_sandbox import engine, supervise, supervise_process
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(2400)]
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -105,14 +105,14 @@ class Live:
             )
             try:
                 poll(
-                    lambda: log.read_bytes().count(b" created (") >= created or running.poll() is not None, seconds=300
+                    lambda: log.read_bytes().count(b" created (") >= created or running.poll() is not None, seconds=600
                 )
                 assert running.poll() is None, f"it ended before it could be killed:\n{log.read_text()[-3000:]}"
             finally:
                 running.kill()
                 running.wait()
         mine = f"{self.context.directory}/killed-up"
-        poll(lambda: not supervise_process.marked(mine), seconds=90)
+        poll(lambda: not supervise_process.marked(mine), seconds=300)
         self.stack.cancel()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from headrace_sandbox.kubernetes_provider.client import Client
 from tests.engine.hybrid_platform import inventory
 from tests.engine.hybrid_platform.live import NODE_GROUP, Live, poll
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(2400)]
 CLUSTER = "acme-sandbox-gpu"
 
 
@@ -33,7 +34,7 @@ def test_it_comes_up_and_a_second_preview_finds_nothing_to_change(deployed: Live
 
 
 def test_the_nodes_of_each_pool_carry_what_its_instance_type_has(deployed: Live) -> None:
-    poll(lambda: len(inventory.nodes(deployed.cluster, "chat-floor")) == 1, seconds=60)
+    poll(lambda: len(inventory.nodes(deployed.cluster, "chat-floor")) == 1, seconds=180)
     node = inventory.nodes(deployed.cluster, "chat-floor")[0]
     assert node["metadata"]["labels"]["node.kubernetes.io/instance-type"] == "g6.12xlarge"
     assert node["status"]["capacity"]["nvidia.com/gpu"] == "4"
@@ -93,21 +94,6 @@ def files_of(*folders: Path) -> Iterator[Path]:
                     yield path
 
 
-def test_a_pool_grows_in_place_and_its_nodes_follow(deployed: Live) -> None:
-    def grow(config: dict[str, Any]) -> None:
-        config["inference:dedicatedPools"]["chat-floor"].update(floorNodes=2, ceilingNodes=3)
-
-    deployed.configure(grow)
-    steps = deployed.steps()
-    assert named(steps, NODE_GROUP, "chat-floor") == ("update", []), "a node group is resized, not replaced"
-    assert {operation for operation, _ in steps.values()} == {"update"}, steps
-    deployed.stack.up()
-    group = deployed.aws("eks").describe_nodegroup(clusterName=CLUSTER, nodegroupName="chat-floor")["nodegroup"]
-    assert (group["scalingConfig"]["minSize"], group["scalingConfig"]["maxSize"]) == (2, 3)
-    poll(lambda: len(inventory.nodes(deployed.cluster, "chat-floor")) == 2, seconds=60)
-    assert set(deployed.stack.changes()) == {"same"}
-
-
 def router(live: Live) -> dict[str, Any]:
     found: dict[str, Any] = live.cluster.request("GET", "/apis/apps/v1/namespaces/router/statefulsets/router")
     return found
@@ -137,23 +123,47 @@ def test_the_router_runs_on_the_configuration_of_the_deployed_pools(deployed: Li
     assert {claim["status"]["phase"] for claim in claims} == {"Bound"}
 
 
-def test_the_router_scales_in_place_and_another_configuration_renews_its_replicas(deployed: Live) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Changed:
+    """What was planned for two changes that don't touch each other, and the router before them."""
+
+    steps: dict[str, tuple[str, list[str]]]
+    router: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def changed(deployed: Live) -> Changed:
+    """One update of the stack: a pool grows, and the router gets a replica more and another configuration."""
     before = router(deployed)
 
     def change(config: dict[str, Any]) -> None:
+        config["inference:dedicatedPools"]["chat-floor"].update(floorNodes=2, ceilingNodes=3)
         config["inference:router"].update(minReplicas=3, spill={"startAtPercent": 70})
 
     deployed.configure(change)
     steps = deployed.steps()
-    assert {operation for operation, _ in steps.values()} == {"update"}, f"nothing is replaced: {steps}"
-    changed = {urn.split("::")[2].rsplit("$", 1)[-1].split(":")[-1] for urn in steps}
-    assert changed >= {"ConfigMap", "StatefulSet", "HorizontalPodAutoscaler"}, changed
-    deployed.stack.up()
+    deployed.stack.up("--skip-preview")
+    return Changed(steps=steps, router=before)
+
+
+def test_a_pool_grows_in_place_and_its_nodes_follow(deployed: Live, changed: Changed) -> None:
+    assert named(changed.steps, NODE_GROUP, "chat-floor") == ("update", []), "a node group is resized, not replaced"
+    assert {operation for operation, _ in changed.steps.values()} == {"update"}, changed.steps
+    group = deployed.aws("eks").describe_nodegroup(clusterName=CLUSTER, nodegroupName="chat-floor")["nodegroup"]
+    assert (group["scalingConfig"]["minSize"], group["scalingConfig"]["maxSize"]) == (2, 3)
+    poll(lambda: len(inventory.nodes(deployed.cluster, "chat-floor")) == 2, seconds=180)
+
+
+def test_the_router_scales_in_place_and_another_configuration_renews_its_replicas(
+    deployed: Live, changed: Changed
+) -> None:
+    kinds = {urn.split("::")[2].rsplit("$", 1)[-1].split(":")[-1] for urn in changed.steps}
+    assert kinds >= {"ConfigMap", "StatefulSet", "HorizontalPodAutoscaler"}, kinds
     after = router(deployed)
-    checksums = [one["spec"]["template"]["metadata"]["annotations"][CHECKSUM] for one in (before, after)]
+    checksums = [one["spec"]["template"]["metadata"]["annotations"][CHECKSUM] for one in (changed.router, after)]
     assert checksums[0] != checksums[1], "another configuration is another pod template, which renews the pods"
-    assert after["metadata"]["uid"] == before["metadata"]["uid"]
-    poll(lambda: router(deployed)["status"].get("readyReplicas") == 3, seconds=90)
+    assert after["metadata"]["uid"] == changed.router["metadata"]["uid"]
+    poll(lambda: router(deployed)["status"].get("readyReplicas") == 3, seconds=180)
     assert set(deployed.stack.changes()) == {"same"}, "what the autoscaler did is no drift"
 
 
@@ -174,8 +184,8 @@ def test_what_was_deleted_behind_its_back_is_found_by_refresh_and_made_again_by_
     inventory.delete(deployed.cluster, f"{namespace}/resourcequotas/quota")
     deployed.aws("logs").delete_log_group(logGroupName=f"/aws/eks/{CLUSTER}/cluster")
     deployed.aws("eks").delete_nodegroup(clusterName=CLUSTER, nodegroupName="digest-floor")
-    poll(lambda: "digest-floor" not in groups(deployed), seconds=60)
-    poll(lambda: not inventory.nodes(deployed.cluster, "digest-floor"), seconds=60)
+    poll(lambda: "digest-floor" not in groups(deployed), seconds=180)
+    poll(lambda: not inventory.nodes(deployed.cluster, "digest-floor"), seconds=180)
 
     shown = deployed.stack.refresh().stdout
     lost = {NODE_GROUP, "aws:cloudwatch/logGroup:LogGroup", "kubernetes:core/v1:ResourceQuota"}
@@ -184,7 +194,7 @@ def test_what_was_deleted_behind_its_back_is_found_by_refresh_and_made_again_by_
     steps = deployed.steps()
     made = {urn.split("::")[2].rsplit("$", 1)[-1] for urn, (operation, _) in steps.items() if operation == "create"}
     assert lost <= made, f"refresh noticed all three: {sorted(made)}"
-    deployed.stack.up()
+    deployed.stack.up("--skip-preview")
     assert "digest-floor" in groups(deployed)
     assert quota(deployed.cluster, namespace)["spec"]["hard"]["requests.nvidia.com/gpu"] == "4"
     assert set(deployed.stack.changes()) == {"same"}
@@ -224,6 +234,6 @@ def test_an_engine_killed_in_mid_up_leaves_no_orphan_and_the_next_up_completes(l
 
 def nothing_left(live: Live) -> None:
     try:
-        poll(lambda: not live.leftovers(), seconds=60)
+        poll(lambda: not live.leftovers(), seconds=180)
     except AssertionError:
         assert sorted(live.leftovers()) == [], "destroy leaves nothing, in the account or in the cluster"

@@ -80,7 +80,7 @@ class Plane:
         return path
 
 
-def eventually(look: Callable[[], T | None], what: str, *, timeout_s: float = 60.0) -> T:
+def eventually(look: Callable[[], T | None], what: str, *, timeout_s: float = 180.0) -> T:
     """The first truthy answer of `look`, asked five times a second."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:

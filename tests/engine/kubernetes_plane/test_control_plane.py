@@ -63,7 +63,7 @@ def test_rbac_denies_what_no_role_allows(plane: Plane) -> None:
         "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "deployers"}],
     }
     plane.kube.create(f"{path.replace('/api/v1', '/apis/rbac.authorization.k8s.io/v1')}/rolebindings", binding)
-    eventually(lambda: plane.kube.create(reviews, asked)["status"]["allowed"], "the binding to count", timeout_s=10)
+    eventually(lambda: plane.kube.create(reviews, asked)["status"]["allowed"], "the binding to count")
     asked["spec"]["resourceAttributes"]["namespace"] = "default"  # type: ignore[index] # a literal of mixed depth
     assert plane.kube.create(reviews, asked)["status"]["allowed"] is False, "a binding ends at its namespace"
 
@@ -165,7 +165,7 @@ def test_a_killed_api_server_comes_back_with_everything(plane: Plane) -> None:
     (row,) = [row for row in supervise.status(plane.context.directory) if row.name == "kube-apiserver"]
     psutil.Process(row.pid).kill()
     with pytest.raises(KubeError, match="can't be reached"):
-        eventually(lambda: plane.kube.get("/readyz") is None, "the API server to be gone", timeout_s=10)
+        eventually(lambda: plane.kube.get("/readyz") is None, "the API server to be gone")
     supervise.up(plane.context, [*services(plane.context), *aws_services(plane.context)])
     assert plane.kube.get("/api/v1/namespaces/survivor") is not None
     plane.namespace("made-after")  # needs the controller manager, which lost its server and found it again

@@ -93,7 +93,7 @@ def test_an_access_entry_gives_its_groups_and_rbac_does_the_rest(plane: Plane, e
         "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "ml-deployers"}],
     }
     plane.kube.create("/apis/rbac.authorization.k8s.io/v1/namespaces/ml/rolebindings", binding)
-    eventually(lambda: client.get(f"{path}/pods").status_code == 200, "the group's rights", timeout_s=10)
+    eventually(lambda: client.get(f"{path}/pods").status_code == 200, "the group's rights")
     assert client.get("/api/v1/namespaces/default/pods").status_code == 403
 
 
@@ -114,7 +114,7 @@ def test_an_access_policy_allows_within_its_scope_and_ends_with_its_entry(plane:
     assert client.get(f"{unseen}/pods").status_code == 403
     assert client.get("/api/v1/nodes").status_code == 403
     eks.delete_access_entry(clusterName="people", principalArn=person.arn)
-    eventually(lambda: who(client) is None, "the entry's end to count", timeout_s=20)
+    eventually(lambda: who(client) is None, "the entry's end to count")
 
 
 def test_the_creator_of_a_cluster_is_its_administrator_when_the_flag_says_so(plane: Plane, eks: Any) -> None:

@@ -37,7 +37,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(ready: Callable[[], bool], *, what: str, seconds: float = 60.0) -> None:
+def wait_for(ready: Callable[[], bool], *, what: str, seconds: float = 180.0) -> None:
     deadline = time.monotonic() + seconds
     while not ready():
         assert time.monotonic() < deadline, f"{what} was not ready within {seconds:g} s"

@@ -33,7 +33,7 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def wait_for(url: str, process: subprocess.Popen[bytes], limit_s: float = 30.0) -> None:
+def wait_for(url: str, process: subprocess.Popen[bytes], limit_s: float = 180.0) -> None:
     give_up = time.monotonic() + limit_s
     while time.monotonic() < give_up:
         assert process.poll() is None, "the stand-in ended while it was starting"
@@ -126,7 +126,7 @@ def runpod(vendor_schema: None, tmp_path: Path) -> Iterator[RunPod]:
     wait_for(f"http://127.0.0.1:{port}/_sandbox/health", process)
     yield RunPod(url=f"http://127.0.0.1:{port}", key=key)
     process.terminate()
-    process.wait(10)
+    process.wait(60)
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def modal() -> Iterator[Modal]:
     wait_for(f"http://127.0.0.1:{control}/_sandbox/health", process)
     yield Modal(url=f"http://127.0.0.1:{port}", control=f"http://127.0.0.1:{control}", token=token)
     process.terminate()
-    process.wait(10)
+    process.wait(60)
 
 
 @dataclass

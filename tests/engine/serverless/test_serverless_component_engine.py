@@ -239,10 +239,10 @@ def test_a_plugin_whose_engine_dies_ends_by_itself() -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=180,
     )
     pid = int(done.stdout.split()[0])
-    for _ in range(100):
+    for _ in range(600):
         if not Path(f"/proc/{pid}").exists() or _zombie(pid):
             return
         time.sleep(0.1)

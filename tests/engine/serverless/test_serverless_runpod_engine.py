@@ -199,7 +199,7 @@ def test_a_run_killed_while_the_vendor_answers_leaves_one_endpoint_that_the_next
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    give_up = time.monotonic() + 120
+    give_up = time.monotonic() + 300
     while not runpod.objects("serverless") and time.monotonic() < give_up:
         time.sleep(0.2)
     (first,) = runpod.objects("serverless")
@@ -214,7 +214,7 @@ def test_a_run_killed_while_the_vendor_answers_leaves_one_endpoint_that_the_next
 
 def test_interrupting_a_run_stops_the_wait_for_a_vendor_that_throttles(runpod: RunPod, program: MakeProgram) -> None:
     made = program({"chat": endpoint()})
-    runpod.fault("throttle", method="POST", path="/v2/serverless", times=1000, seconds=120)
+    runpod.fault("throttle", method="POST", path="/v2/serverless", times=1000, seconds=250)
     running = subprocess.Popen(
         made.stack.argv("up", "--yes", "--skip-preview"),
         cwd=made.stack.project,
@@ -223,13 +223,13 @@ def test_interrupting_a_run_stops_the_wait_for_a_vendor_that_throttles(runpod: R
         stderr=subprocess.STDOUT,
         text=True,
     )
-    give_up = time.monotonic() + 120
+    give_up = time.monotonic() + 300
     while not runpod.calls().get("POST /v2/serverless") and time.monotonic() < give_up:
         time.sleep(0.2)
     interrupted = time.monotonic()
     running.send_signal(signal.SIGINT)
-    said, _ = running.communicate(timeout=90)
-    assert time.monotonic() - interrupted < 60, "the wait of two minutes was cut short"
+    said, _ = running.communicate(timeout=240)
+    assert time.monotonic() - interrupted < 180, "the wait of four minutes was cut short"
     assert running.returncode != 0
     assert "asked to cancel" in said, said
     assert runpod.calls()["POST /v2/serverless"] == 1

@@ -170,7 +170,7 @@ def test_down_after_the_starter_was_killed_leaves_nothing(tmp_path: Path) -> Non
         "supervise.up(context, [part('one'), part('two')])\n"
     )
     starter = subprocess.Popen([sys.executable, "-c", program])
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while len(pids := supervise_process.marked(f"{directory}/")) < 2 and time.monotonic() < deadline:
         time.sleep(0.02)
     starter.kill()
