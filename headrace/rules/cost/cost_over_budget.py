@@ -2,8 +2,8 @@
 
 **What.** The stack's monthly cost at the floor (dedicated floor, minimum instances, cluster, network, storage) at list
 prices stays within the environment's budget. The high end, with every pool at its ceiling all month, is shown. GPU
-machines cost what their type costs on demand in the stack's region (`headrace/catalog/data/instance_prices.yaml`); where
-that is not known, the dearest region's price is taken, and the preview says so.
+machines cost what their type costs on demand in the stack's region (`headrace/catalog/data/instance_prices.yaml`);
+where that is not known, the dearest region's price is taken, and the preview says so.
 
 **Why.** The budget's alert comes when the money is gone; the preview comes before.
 
