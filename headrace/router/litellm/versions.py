@@ -22,6 +22,8 @@ TESTED: Final = "1.106.2"
 PROPRIETARY: Final = "litellm-enterprise"
 # What an environment may hold beside the lock: ourselves, and what makes environments.
 _OURS: Final = frozenset({"headrace", "pip", "setuptools", "wheel"})
+# Files that Python runs when it starts, and that are known: of virtualenv and of setuptools.
+_STARTERS: Final = frozenset({"_virtualenv.pth", "distutils-precedence.pth"})
 _LOCKED: Final = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.M)
 
 
@@ -110,10 +112,31 @@ def site_packages_of(environment: Path) -> Path:
     return found[0] if found else environment / "lib"
 
 
+def starters(site_packages: Path) -> list[Problem]:
+    """Files that run as soon as the environment's Python starts. The compromised releases came with such files, which
+    an exchange of the package may leave behind; nothing in the lock has one."""
+    named = [*site_packages.glob("*.pth"), *site_packages.glob("sitecustomize*"), *site_packages.glob("usercustomize*")]
+    return [
+        Problem(
+            path=str(site_packages),
+            value=name,
+            rule="nothing may run when the environment's Python starts",
+            reason="malicious releases of LiteLLM hid their code in such files",
+            next_step="look at the file, and install requirements-litellm.lock into a new environment",
+        )
+        for name in sorted({file.name for file in named} - _STARTERS)
+    ]
+
+
 def check(site_packages: Path, *, lock: str | None = None) -> str:
-    """LiteLLM's version in a folder. Raises `Refused` with everything that is wrong there."""
+    """LiteLLM's version in a folder. Raises `Refused` with everything that is wrong there.
+
+    With a `lock` the folder holds exactly what that pins, and nothing that runs by itself.
+    """
     installed = installed_in(site_packages)
     wrong = problems(installed, where=str(site_packages), locked=read_lock(lock) if lock is not None else None)
+    if lock is not None:
+        wrong += starters(site_packages)
     if wrong:
         raise Refused(*wrong)
     return installed["litellm"]

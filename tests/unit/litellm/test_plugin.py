@@ -71,6 +71,16 @@ def test_an_environment_is_exactly_its_lock(tmp_path: Path) -> None:
             versions.check(site_packages(tmp_path / name, litellm=versions.TESTED, **packages), lock=lock)
 
 
+@pytest.mark.parametrize("name", ["litellm_init.pth", "cook.pth", "sitecustomize.py", "usercustomize.py"])
+def test_a_file_that_runs_when_python_starts_is_refused_whoever_left_it_behind(name: str, tmp_path: Path) -> None:
+    folder = site_packages(tmp_path, litellm=versions.TESTED)
+    (folder / "distutils-precedence.pth").write_text("")
+    versions.check(folder, lock=f"litellm=={versions.TESTED} \\\n")
+    (folder / name).write_text("import os\n")
+    with pytest.raises(Refused, match=re.escape(name)):
+        versions.check(folder, lock=f"litellm=={versions.TESTED} \\\n")
+
+
 def test_the_lock_pins_the_tested_release_with_hashes_and_without_the_proprietary_part() -> None:
     locked = versions.read_lock(LOCK)
     assert locked["litellm"] == {versions.TESTED}
