@@ -6,7 +6,7 @@ import asyncio
 import json
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from tests.engine.router.world import (
     free_port,
     idle,
     model_server,
+    until,
     wait_for,
     write_files,
 )
@@ -73,13 +74,6 @@ class Receiver:
         return f"http://127.0.0.1:{self.port}/hook?token=secret"
 
 
-async def until(true: Callable[[], bool], *, seconds: float = 15.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        await asyncio.sleep(0.05)
-
-
 async def test_a_budget_that_passes_a_threshold_is_told_and_no_request_waits_for_it(
     session: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
@@ -116,9 +110,9 @@ async def test_a_webhook_that_never_answers_loses_alerts_and_nothing_else() -> N
     began = time.monotonic()
     for number in range(150):
         hook.tell({"id": number})
-    assert time.monotonic() - began < 0.1
+    assert time.monotonic() - began < 5.0, "nobody waits for an answer"
     assert len(lost) == 50, "the queue is bounded"
-    await until(lambda: len(lost) == 150, seconds=30)
+    await until(lambda: len(lost) == 150)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 

@@ -208,7 +208,7 @@ async def test_postgres_killed_and_back_under_load_has_every_record_once(
             await load(1.0)
             await idle(session, replica)
             process.child.send_signal(signal.SIGTERM)
-            assert process.child.wait(timeout=30) == 0
+            assert process.child.wait(timeout=120) == 0
             found = links_of(await rows(port, "router-0"))
             told = await outcomes(dsn(port, "router"), days=1)
             second.kill(signal.SIGQUIT)
@@ -253,10 +253,14 @@ async def test_two_replicas_never_exceed_a_cap_or_a_budget(session: aiohttp.Clie
             for replica in replicas:
                 wait_for(replica.ready, what="a router")
             await asyncio.sleep(4)  # shares settle: the grace of an empty Redis, then fair shares
-            shares = [(await state_of(session, replica))["leases"] for replica in replicas]
+            deadline = time.monotonic() + 60
+            shares: list[dict[str, int]] = []
+            while not shares or any(not share.get("pool/floor/slots") for share in shares):
+                assert time.monotonic() < deadline, f"both have some: {shares}"
+                await asyncio.sleep(0.2)
+                shares = [(await state_of(session, replica))["leases"] for replica in replicas]
             for name in shares[0]:
                 assert shares[0][name] + shares[1].get(name, 0) <= _total(name, budget), name
-            assert all(share["pool/floor/slots"] > 0 for share in shares), "both have some"
             end = time.monotonic() + 6
             results: list[int] = []
 
@@ -335,8 +339,14 @@ async def test_redis_killed_and_back_empty_keeps_serving_within_the_last_shares(
             stack.enter_context(start_redis(port, tmp_path / "redis"))
             wait_for(redis_ready(port), what="Redis")
             after = await load(4.0)
-            shares = [(await state_of(session, replica))["leases"]["pool/floor/slots"] for replica in replicas]
-            money = [(await state_of(session, replica))["leases"]["environment/money"] for replica in replicas]
+            deadline = time.monotonic() + 60
+            while True:
+                leases = [(await state_of(session, replica))["leases"] for replica in replicas]
+                shares = [one.get("pool/floor/slots", 0) for one in leases]
+                money = [one.get("environment/money", 0) for one in leases]
+                if (min(shares) >= 4 and min(money) >= 400 * NANO) or time.monotonic() > deadline:
+                    break
+                after += await load(1.0)  # a share follows the load, so there has to be one
         assert min(shares) >= 4, f"both are equally busy, so both have about half: {shares}"
         assert min(money) >= 400 * NANO, f"and about half of the money: {money}"
         for phase, statuses in {"before": before, "without": without, "after": after}.items():

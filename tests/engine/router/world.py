@@ -44,6 +44,14 @@ def wait_for(ready: Callable[[], bool], *, what: str, seconds: float = 180.0) ->
         time.sleep(0.05)
 
 
+async def until(true: Callable[[], bool], *, what: str = "that", seconds: float = 120.0) -> None:
+    """`wait_for` that lets the event loop go on."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
+        await asyncio.sleep(0.02)
+
+
 @contextlib.asynccontextmanager
 async def model_server(behaviour: Behaviour, *, port: int | None = None) -> AsyncIterator[tuple[ModelServer, int]]:
     """A stand-in in this process."""
@@ -234,7 +242,7 @@ async def state_of(session: aiohttp.ClientSession, replica: Replica) -> dict[str
         return dict(await response.json())
 
 
-async def idle(session: aiohttp.ClientSession, replica: Replica, seconds: float = 20.0) -> dict[str, Any]:
+async def idle(session: aiohttp.ClientSession, replica: Replica, seconds: float = 120.0) -> dict[str, Any]:
     """The state once nothing is in flight."""
     deadline = time.monotonic() + seconds
     while True:
