@@ -83,12 +83,15 @@ async def _run(given: argparse.Namespace) -> None:
     application.prepare(merged, folder)
     application.refuse_missing(merged.modules, folder)
     app = _litellm(PoolTransport(tuple(one["litellm_params"]["api_base"] for one in merged.kept)))
+    from headrace.router.litellm import hooks  # imports LiteLLM
+
     lifespan = application.Lifespan(cast(Application, app))
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # a banner and a list of models
             await lifespan.start()
-            _place_hooks(merged)
+            _check_base(merged)
             await rehearse(cast(Application, app), policy, guarded=bool(merged.modules or merged.guardrails))
+        hooks.last()
         log_to_stderr()  # LiteLLM sets up logging of its own while it is imported and started
         application.quiet()
         await _replica()(
@@ -98,8 +101,8 @@ async def _run(given: argparse.Namespace) -> None:
         await lifespan.stop()
 
 
-def _place_hooks(merged: Merged) -> None:
-    """Refuses a LiteLLM that runs without one of the team's guardrails, and makes our hook the last one."""
+def _check_base(merged: Merged) -> None:
+    """Refuses a LiteLLM that runs without one of the team's guardrails; names the models that it may keep."""
     from headrace.router.litellm import hooks
 
     hooks.keep(frozenset(one["model_name"] for one in merged.kept))
@@ -112,7 +115,6 @@ def _place_hooks(merged: Merged) -> None:
             reason="it takes its settings for wrong, and goes on",
             next_step="compare its litellm_params with LiteLLM's documentation",
         )
-    hooks.last()
 
 
 def _replica() -> type[Any]:

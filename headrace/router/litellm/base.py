@@ -133,9 +133,9 @@ def _wanted(theirs: Mapping[str, Any], policy: RouterConfig, kept: list[dict[str
 
 def _callbacks(theirs: object) -> list[str]:
     """Theirs in their order, then ours: what rejects or rewrites a request does so before it takes a slot."""
-    listed = list(theirs) if isinstance(theirs, list) else [theirs] if theirs else []
+    listed: list[Any] = theirs if isinstance(theirs, list) else [theirs] if theirs else []
     own = f"{HOOKS}.hooks"
-    return [*(one for one in listed if one != own), own]
+    return [*[name for name in listed if name != own], own]
 
 
 # -- editing -----------------------------------------------------------------------------------------------------------

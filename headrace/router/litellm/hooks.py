@@ -95,7 +95,7 @@ def last() -> None:
 
     What rejects a request then takes no slot, and what rewrites one can't undo the choice of a pool.
     """
-    import litellm
+    import litellm  # type: ignore[import-not-found] # see above
 
     others = [one for one in litellm.callbacks if one is not hooks]
     litellm.callbacks[:] = [*others, hooks]
