@@ -9,11 +9,14 @@ from headrace_sandbox.aws import (
     budgets,
     caches,
     capacity,
+    capacity_blocks,
     costs,
+    ec2_tags,
     follow,
     guards,
     kept,
     parameters,
+    placement_groups,
     principals,
     quotas,
     registry,
@@ -28,10 +31,13 @@ _TABLES: Sequence[Table] = (
     budgets.HANDLERS,
     caches.HANDLERS,
     capacity.HANDLERS,
+    capacity_blocks.HANDLERS,
     cluster.HANDLERS,
     costs.HANDLERS,
+    ec2_tags.HANDLERS,
     nodegroup.HANDLERS,
     parameters.HANDLERS,
+    placement_groups.HANDLERS,
     principals.HANDLERS,
     quotas.HANDLERS,
     registry.HANDLERS,
@@ -50,7 +56,7 @@ def _one(tables: Sequence[Table]) -> dict[tuple[str, str], Handler]:
 
 HANDLERS: Mapping[tuple[str, str], Handler] = _one(_TABLES)
 GUARDS: Mapping[tuple[str, str], Sequence[Guard]] = guards.GUARDS
-OVERLAYS: Mapping[tuple[str, str], Sequence[Overlay]] = {**kept.overlays(), **capacity.OVERLAYS, **follow.OVERLAYS}
+OVERLAYS: Mapping[tuple[str, str], Sequence[Overlay]] = {**kept.overlays(), **ec2_tags.OVERLAYS, **follow.OVERLAYS}
 
 SERVED_WHOLE = frozenset({"eks", "autoscaling", "budgets", "elasticache", "service-quotas"})
 """Services whose every supported operation is in HANDLERS: what isn't is refused rather than sent to moto, whose world
