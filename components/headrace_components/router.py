@@ -9,7 +9,17 @@ import pulumi_kubernetes as kubernetes
 
 from headrace.settings import Settings
 from headrace.settings.load import load as load_settings
-from headrace_components import documents, inputs, kube, logs, nodes, router_plan
+from headrace_components import (
+    documents,
+    inputs,
+    kube,
+    logs,
+    nodes,
+    router_names,
+    router_network,
+    router_plan,
+    router_pods,
+)
 from headrace_components import router_manifests as manifests
 from headrace_components.images import Registry
 from headrace_components.place import PlaceArgs, account_of, read_place
@@ -116,7 +126,7 @@ class Router(pulumi.ComponentResource):
         migrated = self._migration(image, [space, group])
         self._replicas(image, content, [space, group, identity, *migrated])
         self.namespace = space.metadata.name.apply(str)
-        self.internal_url = pulumi.Output.from_input(manifests.internal_url())
+        self.internal_url = pulumi.Output.from_input(router_names.internal_url())
         self.register_outputs(
             {
                 "internal_url": self.internal_url,
@@ -154,8 +164,8 @@ class Router(pulumi.ComponentResource):
             scaling_config={"min_size": plan.nodes, "desired_size": plan.nodes, "max_size": plan.nodes + 1},
             update_config={"max_unavailable": 1},
             node_repair_config={"enabled": True},
-            labels=dict(manifests.TIER),
-            taints=[cast("aws.eks.NodeGroupTaintArgsDict", dict(manifests.TAINT))],
+            labels=dict(router_names.TIER),
+            taints=[cast("aws.eks.NodeGroupTaintArgsDict", dict(router_names.TAINT))],
             launch_template={"id": template.id, "version": template.latest_version.apply(str)},
             version=args["cluster_version"],
             tags=marks,
@@ -171,7 +181,7 @@ class Router(pulumi.ComponentResource):
                 lambda parts: documents.audit_writer_policy(parts[0], parts[1])
             )
         role, association = self._pod_role(
-            self._name, manifests.SERVICE_ACCOUNT, f"Router of {self._place.prefix}", policy
+            self._name, router_names.SERVICE_ACCOUNT, f"Router of {self._place.prefix}", policy
         )
         self.role_arn = role.arn
         return association
@@ -196,7 +206,7 @@ class Router(pulumi.ComponentResource):
         association = aws.eks.PodIdentityAssociation(
             name,
             cluster_name=cluster,
-            namespace=manifests.NAMESPACE,
+            namespace=router_names.NAMESPACE,
             service_account=service_account,
             role_arn=role.arn,
             tags=self._tags,
@@ -212,21 +222,21 @@ class Router(pulumi.ComponentResource):
             return []
         policy = pulumi.Output.all(master, key).apply(lambda parts: documents.secret_reader_policy(parts[0], parts[1]))
         description = f"Makes the tables of the router of {self._place.prefix}"
-        _, identity = self._pod_role(name, manifests.MIGRATION, description, policy)
+        _, identity = self._pod_role(name, router_names.MIGRATION, description, policy)
         variables: pulumi.Output[dict[str, str]] = pulumi.Output.secret(
             pulumi.Output.from_input(dsn).apply(router_plan.migration_environment)
         )
         account = kubernetes.core.v1.ServiceAccount(
-            name, opts=self._within, **kube.properties(manifests.migration_account())
+            name, opts=self._within, **kube.properties(router_pods.migration_account())
         )
         secret = kubernetes.core.v1.Secret(
-            name, opts=self._within, **kube.properties(manifests.migration_secret(variables))
+            name, opts=self._within, **kube.properties(router_pods.migration_secret(variables))
         )
         job = kubernetes.batch.v1.Job(
             name,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[*after, account, secret, identity]),
             **kube.properties(
-                manifests.migration(
+                router_pods.migration(
                     image,
                     self._plan.settings.data_stores.credentials_version,
                     pulumi.Output.concat("--master-login=", master),
@@ -308,7 +318,7 @@ class Router(pulumi.ComponentResource):
         """Whom the pods are, and who may talk to whom."""
         name, plan = self._name, self._plan
         kubernetes.core.v1.ServiceAccount(name, opts=self._within, **kube.properties(manifests.service_account()))
-        for policy, manifest in manifests.network_policies(plan, manifests.pool_namespaces(plan)).items():
+        for policy, manifest in router_network.network_policies(plan, router_network.pool_namespaces(plan)).items():
             kubernetes.networking.v1.NetworkPolicy(f"{name}-{policy}", opts=self._within, **kube.properties(manifest))
 
     def _replicas(self, image: str, checksum: pulumi.Output[str], after: list[pulumi.Resource]) -> None:
@@ -328,7 +338,7 @@ class Router(pulumi.ComponentResource):
                 # The autoscaler's from the first minute on; setting it back would end replicas in the middle of a peak.
                 ignore_changes=["spec.replicas"],
             ),
-            **kube.properties(manifests.stateful_set(plan, image, checksum)),
+            **kube.properties(router_pods.stateful_set(plan, image, checksum)),
         )
         behind = pulumi.ResourceOptions(parent=self, depends_on=[replicas])
         kubernetes.autoscaling.v2.HorizontalPodAutoscaler(

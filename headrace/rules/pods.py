@@ -18,7 +18,7 @@ _SPECS: Final = {
     "kubernetes:batch/v1:CronJob": "spec.jobTemplate.spec.template.spec",
 }
 KINDS: Final = tuple(_SPECS)
-# Key and value of the taint and label of the router's nodes (headrace_components.router_manifests).
+# Key and value of the taint and label of the router's nodes (headrace_components.router_names).
 ROUTER_TIER: Final = ("headrace.dev/tier", "router")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from headrace.router.config import from_json
-from headrace_components.router_manifests import CHECKSUM
+from headrace_components.router_names import CHECKSUM
 from headrace_sandbox import environment
 from headrace_sandbox.kubernetes_provider.client import Client
 from tests.engine.hybrid_platform import inventory

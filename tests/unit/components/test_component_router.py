@@ -16,7 +16,7 @@ from headrace.router.keys import load_keys
 from headrace.rules.facts import AuditTrailFacts, DataStoresFacts, RouterFacts, facts_from_props
 from headrace.rules.pods import ROUTER_TIER
 from headrace.settings.load import load, validate
-from headrace_components import HybridPlatform, Router, RouterArgs, router_manifests, router_plan
+from headrace_components import HybridPlatform, Router, RouterArgs, router_names, router_plan
 from headrace_sandbox.router_keys import KEYS
 from tests.unit.components.recording import ACCOUNT, PLACE, ZONES, Engine, record, stack_settings
 
@@ -32,7 +32,7 @@ def secret(value: Any) -> Any:
 
 def test_the_configuration_is_rendered_from_what_was_deployed(sandbox_stack: Engine) -> None:
     data = sandbox_stack.one("kubernetes:core/v1:ConfigMap", "router").inputs["data"]
-    config = from_json(data[router_manifests.CONFIG_KEY])
+    config = from_json(data[router_names.CONFIG_KEY])
     settings = load(stack_settings("sandbox"))
     assert set(config.pools) == {*settings.dedicated_pools, *settings.serverless_pools}
     assert config.pools["chat-floor"].url == "http://model-server.pool-chat-floor.svc.cluster.local:8000/v1"
@@ -61,7 +61,7 @@ def test_its_secrets_are_secret_and_reach_the_process_as_environment(sandbox_sta
         "UPSTREAM_DIGEST_OVERFLOW_MODAL_SECRET",
     } <= set(values)
     container = replicas(sandbox_stack)["spec"]["template"]["spec"]["containers"][0]
-    assert container["envFrom"] == [{"secretRef": {"name": router_manifests.ENVIRONMENT_SECRET}}]
+    assert container["envFrom"] == [{"secretRef": {"name": router_names.ENVIRONMENT_SECRET}}]
     text = json.dumps(container)
     assert "rediss://" not in text, "a pod's specification is readable by many"
     assert "postgresql://" not in text
@@ -201,7 +201,7 @@ def checksum_of(**changes: Any) -> str:
     }
     engine = record(lambda: Router("router", cast("RouterArgs", args)) and None)
     template = replicas(engine)["spec"]["template"]
-    return str(template["metadata"]["annotations"][router_manifests.CHECKSUM])
+    return str(template["metadata"]["annotations"][router_names.CHECKSUM])
 
 
 def test_another_configuration_renews_the_replicas_and_another_key_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,7 +215,7 @@ def test_another_configuration_renews_the_replicas_and_another_key_does_not(monk
 def test_the_sandboxs_keys_are_those_of_its_stack_file(sandbox_stack: Engine) -> None:
     text = sandbox_stack.one("kubernetes:core/v1:Secret", "router-keys").inputs["stringData"]
     config = from_json(sandbox_stack.one("kubernetes:core/v1:ConfigMap", "router").inputs["data"]["router.json"])
-    callers = load_keys(secret(text)[router_manifests.KEYS_KEY], config)
+    callers = load_keys(secret(text)[router_names.KEYS_KEY], config)
     assert {caller.key_id: digest for digest, caller in callers.items()} == {
         name: hashlib.sha256(key.encode()).hexdigest() for name, key in KEYS.items()
     }
