@@ -147,6 +147,21 @@ def parse(data: bytes) -> Entry:
         raise RecordError(f"a field is missing or wrong ({error})") from error
 
 
+def outline(data: bytes) -> tuple[Kind, str, int]:
+    """Kind, request and time of canonical bytes: all that a sink asks of them, a tenth of the work of `parse`, and the
+    same for a later release's. Raises `RecordError`."""
+    if data[:1] != FORMAT:
+        raise RecordError(f"format {data[:1].hex() or 'missing'} is not {FORMAT.hex()}")
+    try:
+        document: Any = orjson.loads(memoryview(data)[1:])
+        kind, request_id, at_us = Kind(document["kind"]), document["request_id"], document["at_us"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RecordError(f"not an entry ({type(error).__name__})") from error
+    if type(request_id) is not str or type(at_us) is not int:
+        raise RecordError("request_id or at_us is wrong")
+    return kind, request_id, at_us
+
+
 def salvage(data: bytes) -> Entry | None:
     """What this release understands of bytes that it can't read as a whole, such as a later release's: for balances,
     which must hold every known cost. None where it understands nothing of them."""

@@ -20,6 +20,8 @@ from headrace.audit.record import FORMAT
 HEAD: Final = 8
 HASH: Final = 32
 LARGEST_FRAME: Final = 1 << 20
+# Bytes of a file that are read at once.
+STEP: Final = 256 << 10
 # Previous hash of an entry whose predecessor can't be read.
 UNKNOWN: Final = b"\xff" * HASH
 _SUFFIX: Final = ".journal"
@@ -50,6 +52,24 @@ class Segment:
     first: int
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Where a reader stands: behind `offset` bytes of the segment that begins with `first`, before entry `sequence`."""
+
+    first: int
+    offset: int
+    sequence: int
+    previous: bytes
+
+    def behind(self, item: Link | Damaged) -> Place:
+        """The place behind the next item."""
+        if isinstance(item, Link):
+            size, sequence, own = HEAD + HASH + len(item.record), item.sequence + 1, item.hash
+        else:
+            size, sequence, own = item.bytes, item.first + item.count, UNKNOWN
+        return Place(first=self.first, offset=self.offset + size, sequence=sequence, previous=own)
+
+
 def frame(item: Link) -> bytes:
     """The bytes of a link in a segment."""
     body = item.hash + item.record
@@ -78,27 +98,43 @@ def content(torn: Torn) -> bytes:
         return file.read(torn.bytes)
 
 
-def read_segment(segment: Segment, writer: str, previous: bytes, *, until: int | None = None) -> Iterator[Link | Torn]:
+def read_segment(
+    segment: Segment, writer: str, previous: bytes, *, until: int | None = None, place: Place | None = None
+) -> Iterator[Link | Torn]:
     """Links of one segment, with a `Damaged` where some can't be read; a `Torn` as the last item where it does not end
-    with a whole frame. `until` is the first sequence of the segment that follows, if one does.
+    with a whole frame. `until` is the first sequence of the segment that follows, if one does. Reads on from `place`,
+    and no more of the file than is asked for.
     """
-    data = segment.path.read_bytes()
-    offset, sequence = 0, segment.first
-    while offset < len(data):
-        found = _frame_at(data, offset)
-        if found is not None:
-            own, record, end = found
-            yield Link(writer=writer, sequence=sequence, previous=previous, record=record, hash=own)
-            previous, sequence, offset = own, sequence + 1, end
-            continue
-        gap = _Gap(data=data, offset=offset, writer=writer, sequence=sequence, previous=previous, until=until)
-        resumed = gap.end()
-        if resumed is None:
-            yield Torn(path=segment.path, offset=offset, bytes=len(data) - offset)
-            return
-        end, following, previous = resumed
-        yield Damaged(path=segment.path, offset=offset, bytes=end - offset, first=sequence, count=following - sequence)
-        sequence, offset = following, end
+    sequence, base = segment.first, 0
+    if place is not None:
+        sequence, base, previous = place.sequence, place.offset, place.previous
+    data, at = b"", 0  # data[0] is at `base` in the file
+    with segment.path.open("rb") as file:
+        file.seek(base)
+        while True:
+            found = _frame_at(data, at)
+            if found is not None:
+                own, record, at = found
+                yield Link(writer=writer, sequence=sequence, previous=previous, record=record, hash=own)
+                previous, sequence = own, sequence + 1
+                continue
+            more = file.read(STEP)
+            if more:  # no frame so far; what bad bytes are is told by all that is behind them
+                enough = len(data) - at <= HEAD + LARGEST_FRAME
+                data, base, at = data[at:] + (more if enough else more + file.read()), base + at, 0
+                continue
+            if at == len(data):
+                return
+            gap = _Gap(data=data, offset=at, writer=writer, sequence=sequence, previous=previous, until=until)
+            resumed = gap.end()
+            if resumed is None:
+                yield Torn(path=segment.path, offset=base + at, bytes=len(data) - at)
+                return
+            end, following, previous = resumed
+            yield Damaged(
+                path=segment.path, offset=base + at, bytes=end - at, first=sequence, count=following - sequence
+            )
+            sequence, at = following, end
 
 
 _Frame = tuple[bytes, bytes, int]

@@ -21,6 +21,7 @@ import contextlib
 import fcntl
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ from headrace.audit.segments import (
     LARGEST_FRAME,
     UNKNOWN,
     Damaged,
+    Place,
     Segment,
     Torn,
     content,
@@ -54,6 +56,11 @@ MOST_WAITING: Final = 20_000
 REST_S: Final = 0.05
 # How long an entry that is not urgent waits for others to be written with.
 COMPANY_S: Final = 0.005
+
+
+# A thread that reads a whole segment lets requests go first: after so many entries it rests.
+_AT_ONCE: Final = 32
+_BREATH_S: Final = 0.001
 
 
 class Pushback(Exception):
@@ -101,6 +108,7 @@ class Spool:
         self._broken: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._flushing = self._lingering = False
+        self._place: Place | None = None  # behind what `links_from` gave last
         self.lost = 0
         """Entries that had a place and could not be written."""
         self._handle, self._size = self._open_last()
@@ -214,21 +222,26 @@ class Spool:
             yield item
 
     def links_from(self, sequence: int, most: int) -> list[Link | Damaged]:
-        """Up to `most` durable links from `sequence` on, and what lies between them; reads only the segments that hold
-        them."""
+        """Up to `most` durable links from `sequence` on, and what lies between them. One caller at a time; whoever goes
+        on where the last call ended reads only what is new."""
         found: list[Link | Damaged] = []
         for segment, until in self._listed():
             if until is not None and until <= sequence:
                 continue
-            for item in read_segment(segment, self.writer, self._heads[segment.first], until=until):
-                if isinstance(item, Damaged):
-                    if item.first + item.count > sequence:
-                        found.append(item)
-                    continue
-                if isinstance(item, Torn) or item.sequence >= self.durable or len(found) >= most:
+            place = self._place
+            if place is None or (place.first, place.sequence) != (segment.first, sequence):
+                place = Place(
+                    first=segment.first, offset=0, sequence=segment.first, previous=self._heads[segment.first]
+                )
+            for item in read_segment(segment, self.writer, place.previous, until=until, place=place):
+                torn = isinstance(item, Torn) and not isinstance(item, Damaged)
+                if torn or len(found) >= most or (isinstance(item, Link) and item.sequence >= self.durable):
                     return found
-                if item.sequence >= sequence:
+                assert isinstance(item, Link | Damaged)  # noqa: S101 - see above
+                self._place = place = place.behind(item)
+                if place.sequence > sequence:
                     found.append(item)
+                    sequence = place.sequence
         return found
 
     def _listed(self) -> list[tuple[Segment, int | None]]:
@@ -249,6 +262,8 @@ class Spool:
                 if isinstance(item, Torn):
                     return gone
                 _apply(ledger, item)
+                if item.sequence % _AT_ONCE == 0:
+                    time.sleep(_BREATH_S)
             ledger.resolved.clear()
             self._base = Base(size=until, head=self._heads[until], ledger=ledger)
             write_base(self.directory, self._base, self._files)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from headrace.audit.chain import Link
-from headrace.audit.record import RecordError, parse
+from headrace.audit.record import RecordError, outline
 
 
 class SinkUnavailable(Exception):
@@ -47,7 +47,7 @@ class MemorySink:
     async def write(self, links: Sequence[Link]) -> None:
         for item in links:
             try:
-                parse(item.record)
+                outline(item.record)
             except RecordError as error:
                 raise Unstorable(str(error)) from error
         for item in links:

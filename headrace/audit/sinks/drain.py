@@ -17,7 +17,8 @@ from headrace.audit.segments import Damaged
 from headrace.audit.sinks.base import Sink, SinkConflict, SinkUnavailable, Unstorable
 from headrace.audit.spool import Spool
 
-_BATCH: Final = 1000
+# Small: what is done with a batch on the event loop holds up requests, about 10 us an entry.
+_BATCH: Final = 100
 _POLL_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 10.0
 _LAST_S: Final = 5.0

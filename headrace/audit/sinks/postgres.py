@@ -10,7 +10,7 @@ from typing import Final
 import asyncpg  # type: ignore[import-untyped] # asyncpg 0.32 ships no py.typed
 
 from headrace.audit.chain import Link
-from headrace.audit.record import Entry, RecordError, parse
+from headrace.audit.record import Entry, RecordError, outline, parse
 from headrace.audit.sinks.base import SinkConflict, SinkUnavailable, Unstorable
 
 _TIMEOUT_S: Final = 10.0
@@ -109,16 +109,16 @@ class PostgresSink:
 def _rows(links: Sequence[Link]) -> tuple[list[object], ...]:
     """The columns of some links. Raises `Unstorable`."""
     try:
-        entries = [parse(item.record) for item in links]
+        entries = [outline(item.record) for item in links]
         return (
             [item.writer for item in links],
             [item.sequence for item in links],
             [item.previous for item in links],
             [item.hash for item in links],
             [item.record for item in links],
-            [entry.kind.value for entry in entries],
-            [entry.request_id for entry in entries],
-            [_EPOCH + timedelta(microseconds=entry.at_us) for entry in entries],
+            [kind.value for kind, _, _ in entries],
+            [request_id for _, request_id, _ in entries],
+            [_EPOCH + timedelta(microseconds=at_us) for _, _, at_us in entries],
             [item.record[1:].decode() for item in links],
         )
     except (RecordError, OverflowError, UnicodeDecodeError) as error:

@@ -18,7 +18,7 @@ from headrace.audit import spool as spool_module
 from headrace.audit.chain import GENESIS, Link
 from headrace.audit.ledger import Ledger
 from headrace.audit.quarantine import FILE
-from headrace.audit.record import canonical, parse, salvage
+from headrace.audit.record import Entry, Kind, RecordError, canonical, outline, parse, salvage
 from headrace.audit.segments import HASH, HEAD, Damaged, Segment, Torn, frame, read_segment
 from headrace.audit.sinks import drain as drain_module
 from headrace.audit.sinks.base import MemorySink, SinkConflict
@@ -86,12 +86,17 @@ async def test_a_damaged_entry_is_set_aside_once_and_all_others_reach_the_sink(
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_whatever_bytes_are_damaged_the_rest_keeps_its_place(data: st.DataObject, tmp_path_factory: Any) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(segments_module, "STEP", data.draw(st.sampled_from([1, 64, 300, 1 << 18])))
+        _damage_and_read(data, tmp_path_factory.mktemp("segment") / "0000000000000000.journal")
+
+
+def _damage_and_read(data: st.DataObject, file: Path) -> None:
     whole = b"".join(FRAMES)
     start = data.draw(st.integers(0, len(whole) - 1))
     length = data.draw(st.integers(1, 2 * len(FRAMES[0])))
     noise = data.draw(st.binary(min_size=length, max_size=length))
     broken = (whole[:start] + noise + whole[start + length :])[: len(whole)]
-    file = tmp_path_factory.mktemp("segment") / "0000000000000000.journal"
     file.write_bytes(broken)
     ends = [sum(map(len, FRAMES[: number + 1])) for number in range(len(FRAMES))]
     touched = {number for number, end in enumerate(ends) if broken[end - len(FRAMES[number]) : end] != FRAMES[number]}
@@ -167,7 +172,7 @@ def later(number: int) -> bytes:
     return canonical(entry(number))[:-1] + b',"zone":"eu-central-1a"}'
 
 
-async def test_an_entry_of_a_later_release_is_set_aside_and_still_counts_against_budgets(tmp_path: Path) -> None:
+async def test_an_entry_of_a_later_release_reaches_the_sink_and_counts_against_budgets(tmp_path: Path) -> None:
     spool, sink = Spool(tmp_path, "w1"), MemorySink()
     await fill(spool, 2)
     promise = spool.append(later(2))
@@ -175,12 +180,85 @@ async def test_an_entry_of_a_later_release_is_set_aside_and_still_counts_against
     await promise
     await fill(spool, 40, start=3)
     await drained(spool, sink)
-    assert sequences(sink) == [one for one in range(43) if one != 2]
-    assert replay(spool).balance("2026-11", "environment").spent == 43 * 120, "its cost is known, so it counts"
+    assert sequences(sink) == list(range(43)), "a sink needs to know no more of it than kind, request and time"
+    for _ in range(2):
+        assert replay(spool).balance("2026-11", "environment").spent == 43 * 120, "its cost is known, so it counts"
     assert [(one["sequence"], one["why"], one["bytes"]) for one in pieces(tmp_path)] == [
-        (2, "unstorable", later(2).hex())
-    ], "the same piece is kept once, whoever meets it first"
+        (2, "unreadable", later(2).hex())
+    ], "somebody should know that this release does not understand it, once"
     spool.close()
+
+
+async def test_what_is_no_entry_at_all_is_set_aside_by_halves(tmp_path: Path) -> None:
+    spool, sink = Spool(tmp_path, "w1"), MemorySink()
+    for number in range(150):
+        promise = spool.append(b"\x01[]" if number in (0, 77, 149) else canonical(entry(number)))
+    assert promise is not None
+    await promise
+    await drained(spool, sink)
+    assert sequences(sink) == [one for one in range(150) if one not in (0, 77, 149)]
+    assert [(one["sequence"], one["why"]) for one in pieces(tmp_path)] == [
+        (number, "unstorable") for number in (0, 77, 149)
+    ]
+    replay(spool)
+    assert spool.quarantine.pieces == {"unstorable": 3}, "the same piece is kept once, whoever meets it next"
+    spool.close()
+
+
+@pytest.mark.parametrize("step", [1, 100, 1000])
+async def test_who_goes_on_where_it_ended_reads_every_entry_once_and_only_what_is_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    monkeypatch.setattr(segments_module, "STEP", step)
+    monkeypatch.setattr(spool_module, "SEGMENT_BYTES", 1000)
+    spool, at, seen = Spool(tmp_path, "w1"), 0, list[int]()
+    for round_ in range(6):
+        await fill(spool, 7, start=round_ * 7)
+        while found := spool.links_from(at, 3):
+            links = [item for item in found if isinstance(item, Link)]
+            assert len(links) == len(found) <= 3
+            seen += [item.sequence for item in links]
+            at = links[-1].sequence + 1
+    assert seen == list(range(42))
+    assert len(list(tmp_path.glob("*.journal"))) > 3
+    assert [item.sequence for item in spool.links_from(20, 2) if isinstance(item, Link)] == [20, 21], "or anywhere else"
+    spool.close()
+
+
+async def test_a_drain_that_is_up_to_date_reads_little_of_a_long_segment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = [0]
+    frame_at = segments_module._frame_at
+
+    def counting(data: bytes, offset: int) -> Any:
+        frames[0] += 1
+        return frame_at(data, offset)
+
+    spool = Spool(tmp_path, "w1")
+    await fill(spool, 500)
+    assert len(spool.links_from(0, 1000)) == 500
+    monkeypatch.setattr(segments_module, "_frame_at", counting)
+    await fill(spool, 2, start=500)
+    assert len(spool.links_from(500, 1000)) == 2
+    assert frames[0] < 10
+    spool.close()
+
+
+@given(
+    st.builds(
+        entry, st.integers(0, 9), st.sampled_from(list(Kind)), decision=st.text(), wait_us=st.integers(0, 1 << 60)
+    )
+)
+def test_an_outline_is_what_the_whole_entry_says(one: Entry) -> None:
+    data = canonical(one)
+    assert outline(data) == (parse(data).kind, one.request_id, one.at_us)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x01", b"\x02{}", b"\x01{}", b"\x01[]", b'\x01{"kind":"post","at_us":1.5}'])
+def test_nothing_else_has_an_outline(data: bytes) -> None:
+    with pytest.raises(RecordError):
+        outline(data)
 
 
 def test_only_what_is_understood_is_salvaged() -> None:

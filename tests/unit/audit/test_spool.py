@@ -179,5 +179,7 @@ async def test_open_reservations_survive_the_drop_of_their_segment(
     assert set(replay(again).open) == {"q99"}
     assert replay(again).balance("2026-11", "environment").spent == 1200
     tail = again.links_from(again.base.size + 1, 3)
-    assert [item.sequence for item in tail if isinstance(item, Link)] == [again.base.size + 1 + step for step in range(len(tail))]
+    assert [item.sequence for item in tail if isinstance(item, Link)] == [
+        again.base.size + 1 + step for step in range(len(tail))
+    ]
     again.close()
