@@ -7,96 +7,26 @@ from typing import Any
 
 from headrace_sandbox.aws_provider.context import Context
 from headrace_sandbox.aws_provider.spec import Call, Name, Read, Ready, ResourceType, State, Update
-from headrace_sandbox.aws_provider.table.parts import by_name, resource_name_tags, slices, words
+from headrace_sandbox.aws_provider.table.groups import parameter_group, subnet_group
+from headrace_sandbox.aws_provider.table.parts import resource_name_tags, words
 
-_NO_CACHE_SUBNETS = ("CacheSubnetGroupNotFoundFault", "CacheSubnetGroupNotFound")
-_CACHE_SUBNETS = {"CacheSubnetGroupName": "{name}"}
-
-
-def _cache_subnet_ids(_ctx: Context, resource: State, state: State, _known: State) -> None:
-    state["subnetIds"] = [subnet["SubnetIdentifier"] for subnet in resource.get("Subnets", [])]
-
-
-_CACHE_SUBNET_GROUP = ResourceType(
-    type="aws:elasticache/subnetGroup:SubnetGroup",
-    service="elasticache",
-    create=Call(op="CreateCacheSubnetGroup", props=None),
-    id="{name}",
-    import_id=("name",),
-    read=Read(
-        op="DescribeCacheSubnetGroups", args=_CACHE_SUBNETS, at="CacheSubnetGroups[0]", missing=_NO_CACHE_SUBNETS
-    ),
-    updates=(
-        Update(
-            op="ModifyCacheSubnetGroup",
-            args=_CACHE_SUBNETS,
-            on=("description", "subnetIds"),
-            props=("description", "subnetIds"),
-        ),
-    ),
-    delete=Call(op="DeleteCacheSubnetGroup", args=_CACHE_SUBNETS),
-    busy=("CacheSubnetGroupInUse",),
-    rename={"name": "CacheSubnetGroupName", "description": "CacheSubnetGroupDescription", "arn": "ARN"},
-    replace=words("name"),
-    computed=words("name"),
-    defaults={"description": "Managed by Pulumi"},
-    name=Name(lower=True, limit=255),
-    tags=resource_name_tags(),
-    amend=_cache_subnet_ids,
+_SUBNET_GROUP = subnet_group(
+    "aws:elasticache/subnetGroup:SubnetGroup", "CacheSubnetGroup", busy="CacheSubnetGroupInUse", arn="ARN"
 )
 
-_CACHE_PARAMETERS = {"CacheParameterGroupName": "{name}"}
-_NO_CACHE_PARAMETERS = ("CacheParameterGroupNotFound", "CacheParameterGroupNotFoundFault")
+
+def _request(one: Mapping[str, Any]) -> dict[str, Any]:
+    return {"ParameterName": one["name"], "ParameterValue": one["value"]}
 
 
-def _set_cache_parameters(ctx: Context, state: State) -> None:
-    pairs = [{"ParameterName": one["name"], "ParameterValue": one["value"]} for one in state.get("parameters") or ()]
-    for some in slices(pairs):
-        ctx.call("ModifyCacheParameterGroup", {"CacheParameterGroupName": state["name"], "ParameterNameValues": some})
-
-
-def _cache_parameters_changed(ctx: Context, old: State, inputs: State, _changed: frozenset[str]) -> None:
-    before, after = by_name(old.get("parameters")), by_name(inputs.get("parameters"))
-    gone = [
-        {"ParameterName": name, "ParameterValue": one["value"]} for name, one in before.items() if name not in after
-    ]
-    for some in slices(gone):
-        ctx.call("ResetCacheParameterGroup", {"CacheParameterGroupName": old["name"], "ParameterNameValues": some})
-    _set_cache_parameters(ctx, {"name": old["name"], "parameters": list(after.values())})
-
-
-def _cache_parameters(ctx: Context, _resource: State, state: State, _known: State) -> None:
-    params = {"CacheParameterGroupName": state["name"], "Source": "user"}
-    found = ctx.pages("DescribeCacheParameters", params, "Parameters")
-    state["parameters"] = [{"name": one["ParameterName"], "value": one["ParameterValue"]} for one in found]
-
-
-_CACHE_PARAMETER_GROUP = ResourceType(
-    type="aws:elasticache/parameterGroup:ParameterGroup",
-    service="elasticache",
-    create=Call(op="CreateCacheParameterGroup", props=None),
-    id="{name}",
-    import_id=("name",),
-    read=Read(
-        op="DescribeCacheParameterGroups",
-        args=_CACHE_PARAMETERS,
-        at="CacheParameterGroups[0]",
-        missing=_NO_CACHE_PARAMETERS,
-    ),
-    delete=Call(op="DeleteCacheParameterGroup", args=_CACHE_PARAMETERS),
-    busy=("InvalidCacheParameterGroupState",),
-    rename={"name": "CacheParameterGroupName", "family": "CacheParameterGroupFamily", "arn": "ARN"},
-    replace=words("description family name"),
-    computed=words("name"),
-    defaults={"description": "Managed by Pulumi"},
-    hooked=words("parameters"),
-    strict=words("parameters"),
-    object_sets=words("parameters"),
-    name=Name(lower=True, limit=255),
-    tags=resource_name_tags(),
-    after_create=_set_cache_parameters,
-    on_update=_cache_parameters_changed,
-    amend=_cache_parameters,
+_PARAMETER_GROUP = parameter_group(
+    "aws:elasticache/parameterGroup:ParameterGroup",
+    "CacheParameterGroup",
+    member="ParameterNameValues",
+    arn="ARN",
+    request=_request,
+    reset=_request,
+    seen=lambda one, _told: {"name": one["ParameterName"], "value": one["ParameterValue"]},
 )
 
 _GROUP = {"ReplicationGroupId": "{id}"}
@@ -288,4 +218,4 @@ _REPLICATION_GROUP = ResourceType(
     amend=_group_details,
 )
 
-ROWS = (_CACHE_SUBNET_GROUP, _CACHE_PARAMETER_GROUP, _REPLICATION_GROUP)
+ROWS = (_SUBNET_GROUP, _PARAMETER_GROUP, _REPLICATION_GROUP)

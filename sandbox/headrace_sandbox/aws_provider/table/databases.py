@@ -7,112 +7,45 @@ from typing import Any
 
 from headrace_sandbox.aws_provider.context import Context
 from headrace_sandbox.aws_provider.spec import Call, Name, Read, Ready, ResourceType, State, Update
-from headrace_sandbox.aws_provider.table.parts import by_name, resource_name_tags, slices, words
+from headrace_sandbox.aws_provider.table.groups import parameter_group, subnet_group
+from headrace_sandbox.aws_provider.table.parts import resource_name_tags, words
 
-_DB_SUBNETS = {"DBSubnetGroupName": "{name}"}
-
-
-def _db_subnet_ids(_ctx: Context, resource: State, state: State, _known: State) -> None:
-    state["subnetIds"] = [subnet["SubnetIdentifier"] for subnet in resource.get("Subnets", [])]
-
-
-_DB_SUBNET_GROUP = ResourceType(
-    type="aws:rds/subnetGroup:SubnetGroup",
-    service="rds",
-    create=Call(op="CreateDBSubnetGroup", props=None),
-    id="{name}",
-    import_id=("name",),
-    read=Read(
-        op="DescribeDBSubnetGroups",
-        args=_DB_SUBNETS,
-        at="DBSubnetGroups[0]",
-        missing=("DBSubnetGroupNotFoundFault", "DBSubnetGroupNotFound"),
-    ),
-    updates=(
-        Update(
-            op="ModifyDBSubnetGroup",
-            args=_DB_SUBNETS,
-            on=("description", "subnetIds"),
-            props=("description", "subnetIds"),
-        ),
-    ),
-    delete=Call(op="DeleteDBSubnetGroup", args=_DB_SUBNETS),
-    busy=("InvalidDBSubnetGroupStateFault",),
-    rename={"name": "DBSubnetGroupName", "description": "DBSubnetGroupDescription", "arn": "DBSubnetGroupArn"},
-    replace=words("name namePrefix"),
-    computed=words("name"),
-    defaults={"description": "Managed by Pulumi"},
-    local=words("namePrefix"),
-    name=Name(prefix_property="namePrefix", lower=True, limit=255),
-    tags=resource_name_tags(),
-    amend=_db_subnet_ids,
+_SUBNET_GROUP = subnet_group(
+    "aws:rds/subnetGroup:SubnetGroup",
+    "DBSubnetGroup",
+    busy="InvalidDBSubnetGroupStateFault",
+    arn="DBSubnetGroupArn",
+    prefixed=True,
 )
 
-_DB_PARAMETERS = {"DBParameterGroupName": "{name}"}
+
+def _request(one: Mapping[str, Any]) -> dict[str, Any]:
+    return {"ParameterName": one["name"], "ParameterValue": one["value"], "ApplyMethod": _method(one)}
 
 
-def _db_request(one: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "ParameterName": one["name"],
-        "ParameterValue": one["value"],
-        "ApplyMethod": one.get("applyMethod") or "immediate",
-    }
+def _reset(one: Mapping[str, Any]) -> dict[str, Any]:
+    return {"ParameterName": one["name"], "ApplyMethod": _method(one)}
 
 
-def _set_db_parameters(ctx: Context, state: State) -> None:
-    for some in slices([_db_request(one) for one in state.get("parameters") or ()]):
-        ctx.call("ModifyDBParameterGroup", {"DBParameterGroupName": state["name"], "Parameters": some})
+def _method(one: Mapping[str, Any]) -> str:
+    return str(one.get("applyMethod") or "immediate")
 
 
-def _db_parameters_changed(ctx: Context, old: State, inputs: State, _changed: frozenset[str]) -> None:
-    before, after = by_name(old.get("parameters")), by_name(inputs.get("parameters"))
-    gone = [
-        {"ParameterName": name, "ApplyMethod": one.get("applyMethod") or "immediate"}
-        for name, one in before.items()
-        if name not in after
-    ]
-    for some in slices(gone):
-        ctx.call("ResetDBParameterGroup", {"DBParameterGroupName": old["name"], "Parameters": some})
-    _set_db_parameters(ctx, {"name": old["name"], "parameters": list(after.values())})
+def _seen(one: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
+    method = told.get("applyMethod") or one.get("ApplyMethod") or "immediate"
+    return {"name": one["ParameterName"], "value": one["ParameterValue"], "applyMethod": method}
 
 
-def _db_parameters(ctx: Context, _resource: State, state: State, known: State) -> None:
-    params = {"DBParameterGroupName": state["name"], "Source": "user"}
-    told = by_name(known.get("parameters"))
-    found = []
-    for one in ctx.pages("DescribeDBParameters", params, "Parameters"):
-        method = told.get(one["ParameterName"], {}).get("applyMethod") or one.get("ApplyMethod") or "immediate"
-        found.append({"name": one["ParameterName"], "value": one["ParameterValue"], "applyMethod": method})
-    state["parameters"] = found
-
-
-_DB_PARAMETER_GROUP = ResourceType(
-    type="aws:rds/parameterGroup:ParameterGroup",
-    service="rds",
-    create=Call(op="CreateDBParameterGroup", props=None),
-    id="{name}",
-    import_id=("name",),
-    read=Read(
-        op="DescribeDBParameterGroups",
-        args=_DB_PARAMETERS,
-        at="DBParameterGroups[0]",
-        missing=("DBParameterGroupNotFound", "DBParameterGroupNotFoundFault"),
-    ),
-    delete=Call(op="DeleteDBParameterGroup", args=_DB_PARAMETERS),
-    busy=("InvalidDBParameterGroupState",),
-    rename={"name": "DBParameterGroupName", "family": "DBParameterGroupFamily", "arn": "DBParameterGroupArn"},
-    replace=words("description family name namePrefix"),
-    computed=words("name"),
-    defaults={"description": "Managed by Pulumi", "skipDestroy": False},
-    hooked=words("parameters"),
-    strict=words("parameters"),
-    object_sets=words("parameters"),
-    local=words("namePrefix skipDestroy"),
-    name=Name(prefix_property="namePrefix", lower=True, limit=255),
-    tags=resource_name_tags(),
-    after_create=_set_db_parameters,
-    on_update=_db_parameters_changed,
-    amend=_db_parameters,
+_PARAMETER_GROUP = parameter_group(
+    "aws:rds/parameterGroup:ParameterGroup",
+    "DBParameterGroup",
+    member="Parameters",
+    arn="DBParameterGroupArn",
+    request=_request,
+    reset=_reset,
+    seen=_seen,
+    prefixed=True,
+    defaults={"skipDestroy": False},
 )
 
 _DATABASE = {"DBInstanceIdentifier": "{identifier}"}
@@ -300,4 +233,4 @@ _INSTANCE = ResourceType(
     amend=_database_details,
 )
 
-ROWS = (_DB_SUBNET_GROUP, _DB_PARAMETER_GROUP, _INSTANCE)
+ROWS = (_SUBNET_GROUP, _PARAMETER_GROUP, _INSTANCE)

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
-
 from headrace_sandbox.aws_provider.spec import Read, Tags
-
-_PARAMETERS_PER_CALL = 20
 
 EC2_ARN = "arn:{partition}:ec2:{region}:{account}:"
 """What every ARN of EC2 begins with; a template."""
@@ -71,13 +66,3 @@ def resource_name_tags() -> Tags:
         target={"ResourceName": "{arn}"},
         list=Read(op="ListTagsForResource", args={"ResourceName": "{arn}"}, at="TagList"),
     )
-
-
-def slices(items: list[Any]) -> list[list[Any]]:
-    """`items` in pieces of what ElastiCache and RDS take in one call that changes parameters: 20."""
-    return [items[at : at + _PARAMETERS_PER_CALL] for at in range(0, len(items), _PARAMETERS_PER_CALL)]
-
-
-def by_name(parameters: Iterable[Mapping[str, Any]] | None) -> dict[str, Mapping[str, Any]]:
-    """Parameters of a group by their name."""
-    return {str(one["name"]): one for one in parameters or ()}
