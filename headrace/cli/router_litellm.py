@@ -24,6 +24,12 @@ _KEEP = click.option(
     metavar="NAME",
     help="A model of --base that its callbacks and guardrails may call, outside of residency and budgets.",
 )
+_INTEGRATIONS = click.option(
+    "--keep-callback",
+    multiple=True,
+    metavar="NAME",
+    help="An integration of LiteLLM's in --base that may see requests: langfuse, datadog, …",
+)
 
 
 @click.group()
@@ -35,8 +41,11 @@ def litellm() -> None:
 @_CONFIG
 @_BASE
 @_KEEP
+@_INTEGRATIONS
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file instead.")
-def render(*, config: Path, base: Path | None, keep_model: tuple[str, ...], out: Path | None) -> None:
+def render(
+    *, config: Path, base: Path | None, keep_model: tuple[str, ...], keep_callback: tuple[str, ...], out: Path | None
+) -> None:
     """Print LiteLLM's own configuration as `serve` makes it from the router's, and from the team's own with --base.
 
     Exit code 2, with one sentence for each setting, where the team's own would break a promise of the router.
@@ -44,7 +53,7 @@ def render(*, config: Path, base: Path | None, keep_model: tuple[str, ...], out:
     from headrace.router.litellm.base import rendered
     from headrace.router.serve import read_config
 
-    merged = rendered(read_config(config), base, keep_model)
+    merged = rendered(read_config(config), base, keep_model, keep_callback)
     for name in merged.replaced:
         click.echo(f"headrace: {name} of {base} is served by the router's pools now", err=True)
     if out is None:
@@ -76,8 +85,16 @@ def check(*, environment: Path | None, as_json: bool) -> None:
 @click.option("--replica", default="router-0", show_default=True, help="Name of this replica, stable over restarts.")
 @_BASE
 @_KEEP
+@_INTEGRATIONS
 @_ENVIRONMENT
-def serve(*, environment: Path | None, base: Path | None, keep_model: tuple[str, ...], **given: Any) -> None:
+def serve(
+    *,
+    environment: Path | None,
+    base: Path | None,
+    keep_model: tuple[str, ...],
+    keep_callback: tuple[str, ...],
+    **given: Any,
+) -> None:
     """Run one replica inside LiteLLM until SIGTERM. Takes what `headrace router serve` takes, and its environment."""
     from headrace_sandbox.litellm_environment import own_package
 
@@ -86,6 +103,7 @@ def serve(*, environment: Path | None, base: Path | None, keep_model: tuple[str,
     arguments = [part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", str(value))]
     arguments += [] if base is None else ["--base", str(base)]
     arguments += [part for name in keep_model for part in ("--keep-model", name)]
+    arguments += [part for name in keep_callback for part in ("--keep-callback", name)]
     settings = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
     settings["PYTHONPATH"] = str(own_package())
     os.execve(python, [python, "-m", "headrace.router.litellm", *arguments], settings)  # noqa: S606 - we become it

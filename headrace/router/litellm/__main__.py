@@ -36,6 +36,7 @@ def main() -> int:
     parser.add_argument("--replica", default="router-0")
     parser.add_argument("--base", type=Path)
     parser.add_argument("--keep-model", action="append", default=[])
+    parser.add_argument("--keep-callback", action="append", default=[])
     given = parser.parse_args()
     try:
         versions.check_own()
@@ -76,7 +77,7 @@ async def _run(given: argparse.Namespace) -> None:
     )
     policy = serving.read_config(given.config)
     load_keys(_keys(given.keys), policy)  # refused now, and not after LiteLLM has taken its time to start
-    merged = base.rendered(policy, given.base, tuple(given.keep_model))
+    merged = base.rendered(policy, given.base, tuple(given.keep_model), tuple(given.keep_callback))
     for name in merged.replaced:
         print(f"headrace: {name} of {given.base} is served by the router's pools now", file=sys.stderr)
     folder = (given.spool.parent / f"litellm-{given.replica}").resolve()

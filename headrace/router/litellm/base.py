@@ -44,14 +44,17 @@ class Merged:
     """Where the team's file lies, and their modules beside it."""
 
 
-def rendered(policy: RouterConfig, file: Path | None = None, keep: tuple[str, ...] = ()) -> Merged:
+def rendered(
+    policy: RouterConfig, file: Path | None = None, keep: tuple[str, ...] = (), integrations: tuple[str, ...] = ()
+) -> Merged:
     """LiteLLM's configuration from the router's, over a team's own where `file` is given. Raises `Refused`."""
     if file is None:
-        if keep:
-            raise refuse("--keep-model", keep[0], "it needs --base", next_step="name the file that has the model")
+        for option, names in (("--keep-model", keep), ("--keep-callback", integrations)):
+            if names:
+                raise refuse(option, names[0], "it needs --base", next_step="name the file that it stands in")
         return Merged(text=yaml.safe_dump(litellm_config(policy), sort_keys=False))
     text, theirs = _read(file)
-    wrong = base_rules.problems(theirs, policy, keep=frozenset(keep))
+    wrong = base_rules.problems(theirs, policy, keep=frozenset(keep), integrations=frozenset(integrations))
     if wrong:
         raise Refused(*wrong)
     kept = base_rules.kept_models(theirs, frozenset(keep))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -17,8 +17,9 @@ from headrace.router.config import RouterConfig
 from headrace.router.litellm.base_settings import CHOOSES, KEPT, MUST_BE, REASONS, REPEATS, TEXTS, UNKNOWN, Why
 from headrace.router.litellm.model_list import HOOKS, POOL_HOST, group_of, litellm_config
 
-# LiteLLM's lists of callbacks. Only `success_callback` gets no texts: LiteLLM 1.106.2 takes them out of what it hands
-# to integrations after a success, and not after a failure or before a call.
+# LiteLLM's lists of callbacks. What it hands to one holds texts of requests: with turn_off_message_logging LiteLLM
+# 1.106.2 takes them out of `messages` and the answer after a success, and leaves them in copies of the request
+# (proxy_server_request, additional_args) and in all that it hands over after a failure.
 CALLBACKS: Final = ("callbacks", "success_callback", "failure_callback")
 _ENVIRONMENT: Final = "os.environ/"
 _MASTER_KEY: Final = "os.environ/LITELLM_MASTER_KEY"
@@ -26,8 +27,17 @@ _DOTTED: Final = re.compile(r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+$")
 _SECRET: Final = ("key", "secret", "token", "password", "credential")
 
 
-def problems(document: object, policy: RouterConfig, *, keep: frozenset[str] = frozenset()) -> list[Problem]:
-    """Everything that a team's configuration may not say. `keep` names models that its own callbacks may call."""
+def problems(
+    document: object,
+    policy: RouterConfig,
+    *,
+    keep: frozenset[str] = frozenset(),
+    integrations: frozenset[str] = frozenset(),
+) -> list[Problem]:
+    """Everything that a team's configuration may not say.
+
+    `keep` names models that its own callbacks may call, `integrations` those of LiteLLM's that may see requests.
+    """
     if not isinstance(document, Mapping):
         return [_problem("", None, ("LiteLLM's configuration must be a mapping", "", "write sections into it"))]
     found: list[Problem] = []
@@ -36,7 +46,7 @@ def problems(document: object, policy: RouterConfig, *, keep: frozenset[str] = f
             case "model_list":
                 found += _models(value, policy, keep)
             case "litellm_settings" | "router_settings" | "general_settings":
-                found += _settings(section, value, litellm_config(policy)[section])
+                found += _settings(section, value, litellm_config(policy)[section], integrations)
             case "guardrails":
                 found += _guardrails(value)
             case "callback_settings":
@@ -52,6 +62,13 @@ def problems(document: object, policy: RouterConfig, *, keep: frozenset[str] = f
                 )
             case _:
                 found.append(_problem(str(section), None, REASONS.get(str(section), UNKNOWN)))
+    settings = document.get("litellm_settings")
+    lists = [settings.get(name) for name in CALLBACKS] if isinstance(settings, Mapping) else []
+    used = {one for each in lists for one in _listed(each) if isinstance(one, str)}
+    found += [
+        _problem("--keep-callback", name, ("no list of callbacks in the file has it", "", "name one of them"))
+        for name in sorted(integrations - used)
+    ]
     listed = {str(one.get("model_name")) for one in _entries(document.get("model_list"))}
     found += [
         _problem("--keep-model", name, ("there is no such model in the file's model_list", "", "name one of them"))
@@ -71,7 +88,9 @@ def replaced(entry: object, policy: RouterConfig) -> bool:
         return False
     name, parameters = entry.get("model_name"), entry.get("litellm_params")
     base = parameters.get("api_base") if isinstance(parameters, Mapping) else None
-    return name in _served(policy) or (isinstance(base, str) and _host(base).endswith(POOL_HOST))
+    return (isinstance(name, str) and name in _served(policy)) or (
+        isinstance(base, str) and _host(base).endswith(POOL_HOST)
+    )
 
 
 def modules(document: Mapping[str, Any]) -> list[str]:
@@ -98,17 +117,17 @@ def _served(policy: RouterConfig) -> frozenset[str]:
 
 
 def _models(value: object, policy: RouterConfig, keep: frozenset[str]) -> Iterator[Problem]:
-    if value is not None and not isinstance(value, Sequence):
+    if value is not None and not isinstance(value, list):
         yield _problem("model_list", None, ("it must be a list", "", "write one entry for each model"))
         return
     groups = {group_of(pool, endpoint) for pool in policy.pools for endpoint in ("chat.completions", "completions")}
     hosts = {(_host(pool.url), urlsplit(pool.url).port) for pool in policy.pools.values()}
     for number, entry in enumerate(value or ()):
         path = f"model_list[{number}]"
-        if not isinstance(entry, Mapping) or not isinstance(entry.get("litellm_params"), Mapping):
+        name = entry.get("model_name") if isinstance(entry, Mapping) else None
+        if not isinstance(name, str) or not isinstance(entry.get("litellm_params"), Mapping):
             yield _problem(path, None, ("it must have model_name and litellm_params", "", "complete or remove it"))
             continue
-        name = entry.get("model_name")
         if name in keep:
             yield from _kept_model(path, entry, groups | _served(policy), hosts)
         elif not replaced(entry, policy):
@@ -156,7 +175,7 @@ def _kept_model(
 # -- settings ----------------------------------------------------------------------------------------------------------
 
 
-def _settings(section: str, value: object, ours: Mapping[str, Any]) -> Iterator[Problem]:
+def _settings(section: str, value: object, ours: Mapping[str, Any], integrations: frozenset[str]) -> Iterator[Problem]:
     if value is None:
         return
     if not isinstance(value, Mapping):
@@ -165,7 +184,7 @@ def _settings(section: str, value: object, ours: Mapping[str, Any]) -> Iterator[
     for key, given in value.items():
         path = f"{section}.{key}"
         if section == "litellm_settings" and key in CALLBACKS:
-            yield from _callbacks(path, given)
+            yield from _callbacks(path, given, integrations)
         elif section == "general_settings" and key == "master_key":
             if given != _MASTER_KEY:
                 yield _problem(
@@ -187,7 +206,7 @@ def _settings(section: str, value: object, ours: Mapping[str, Any]) -> Iterator[
             yield _problem(path, None, REASONS.get(str(key), UNKNOWN))
 
 
-def _callbacks(path: str, value: object) -> Iterator[Problem]:
+def _callbacks(path: str, value: object, integrations: frozenset[str]) -> Iterator[Problem]:
     for name in _listed(value):
         if not isinstance(name, str) or not name:
             yield _problem(path, None, ("a callback is a name", "", "write module.instance"))
@@ -202,20 +221,20 @@ def _callbacks(path: str, value: object) -> Iterator[Problem]:
                     "put the module beside this file, and name it",
                 ),
             )
-        elif "." not in name and not path.endswith(".success_callback"):
+        elif "." not in name and name not in integrations:
             yield _problem(
                 path,
                 name,
                 (
-                    "an integration of LiteLLM's may only stand in success_callback",
-                    "in other lists LiteLLM hands it prompts, with failed requests at the latest",
-                    "move it there; write a guardrail as an entry of guardrails",
+                    "an integration of LiteLLM's must be named",
+                    "LiteLLM hands it texts of requests, which may leave their jurisdiction with it",
+                    "remove it, or name it with --keep-callback; a guardrail belongs into guardrails",
                 ),
             )
 
 
 def _guardrails(value: object) -> Iterator[Problem]:
-    if value is not None and not isinstance(value, Sequence):
+    if value is not None and not isinstance(value, list):
         yield _problem("guardrails", None, ("it must be a list", "", "write one entry for each guardrail"))
         return
     names = Counter(str(one.get("guardrail_name")) for one in value or () if isinstance(one, Mapping))
@@ -242,7 +261,8 @@ def _guardrails(value: object) -> Iterator[Problem]:
             )
         if parameters.get("on_sensitive_data", "block") != "block" or parameters.get("sensitive_data_route_to_model"):
             yield _problem(f"{path}.litellm_params.on_sensitive_data", None, CHOOSES)
-        yield from _callbacks(f"{path}.litellm_params.guardrail.success_callback", parameters["guardrail"])
+        named = parameters["guardrail"]
+        yield from _callbacks(f"{path}.litellm_params.guardrail", named, frozenset({named}))
         yield from _secrets(f"{path}.litellm_params", parameters)
 
 

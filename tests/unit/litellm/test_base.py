@@ -10,17 +10,18 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from headrace.cli.main import main
 from headrace.cli.router_litellm import litellm
 from headrace.errors import Refused
 from headrace.router.config import to_json
-from headrace.router.litellm import base, base_settings
+from headrace.router.litellm import base, base_rules, base_settings
 from headrace.router.litellm.model_list import HOOKS, litellm_config
 from tests.unit.router.worlds import config
 
+POLICY = config()
 OWN = f"{HOOKS}.hooks"
 THEIRS = """\
 # The platform team's LiteLLM. Ask in #llm before you change it.
@@ -61,15 +62,15 @@ def written(folder: Path, text: str) -> Path:
     return file
 
 
-def refusals(folder: Path, text: str, *, keep: tuple[str, ...] = ()) -> str:
+def refusals(folder: Path, text: str, *, keep: tuple[str, ...] = (), callbacks: tuple[str, ...] = ()) -> str:
     with pytest.raises(Refused) as refused:
-        base.rendered(config(), written(folder, text), keep)
+        base.rendered(config(), written(folder, text), keep, callbacks)
     assert all(one.rule and one.next_step for one in refused.value.problems)
     return str(refused.value)
 
 
 def test_their_lines_and_comments_stay_in_their_order_and_ours_are_added(tmp_path: Path) -> None:
-    merged = base.rendered(config(), written(tmp_path, THEIRS), ("judge",))
+    merged = base.rendered(config(), written(tmp_path, THEIRS), ("judge",), ("langfuse",))
     ours = litellm_config(config())
     made = yaml.safe_load(merged.text)
     gone = ["  - model_name: chat", "    litellm_params:", "      model: openai/chat   # vLLM"]
@@ -89,11 +90,11 @@ def test_their_lines_and_comments_stay_in_their_order_and_ours_are_added(tmp_pat
 
 
 def test_what_was_rendered_may_be_the_base_of_the_next_rendering(tmp_path: Path) -> None:
-    first = base.rendered(config(), written(tmp_path, THEIRS), ("judge",)).text
+    first = base.rendered(config(), written(tmp_path, THEIRS), ("judge",), ("langfuse",)).text
     other = config(pools={"floor": config().model_dump(by_alias=True, mode="json")["pools"]["floor"]})
-    again = base.rendered(config(), written(tmp_path, first), ("judge",)).text
+    again = base.rendered(config(), written(tmp_path, first), ("judge",), ("langfuse",)).text
     assert yaml.safe_load(again) == yaml.safe_load(first), "nothing is added twice"
-    fewer = yaml.safe_load(base.rendered(other, written(tmp_path, first), ("judge",)).text)
+    fewer = yaml.safe_load(base.rendered(other, written(tmp_path, first), ("judge",), ("langfuse",)).text)
     assert [one["model_name"] for one in fewer["model_list"]] == ["judge", "floor", "floor:completions"], (
         "pools that are gone leave with the next rendering"
     )
@@ -127,9 +128,10 @@ def test_what_was_rendered_may_be_the_base_of_the_next_rendering(tmp_path: Path)
         ("litellm_settings: {turn_off_message_logging: false}", "turn_off_message_logging is False", "text"),
         ("litellm_settings: {set_verbose: true}", "set_verbose", "text"),
         ("litellm_settings: {input_callback: [sentry]}", "input_callback", "text"),
-        ("litellm_settings: {callbacks: [langfuse]}", "litellm_settings.callbacks is 'langfuse'", "success_callback"),
+        ("litellm_settings: {callbacks: [langfuse]}", "litellm_settings.callbacks is 'langfuse'", "--keep-callback"),
+        ("litellm_settings: {success_callback: [s3]}", "litellm_settings.success_callback is 's3'", "jurisdiction"),
         ("litellm_settings: {callbacks: presidio}", "litellm_settings.callbacks is 'presidio'", "guardrails"),
-        ("litellm_settings: {failure_callback: [sentry]}", "litellm_settings.failure_callback is 'sentry'", "prompts"),
+        ("litellm_settings: {failure_callback: [sentry]}", "litellm_settings.failure_callback is 'sentry'", "texts"),
         ("litellm_settings: {callbacks: ['s3://b/m.i']}", "callbacks is 's3://b/m.i'", "beside this file"),
         ("litellm_settings: {callbacks: os.environ/CALLBACKS}", "callbacks is 'os.environ/CALLBACKS'", "beside"),
         ("litellm_settings: {drop_params: true}", "drop_params is True", "as they were sent"),
@@ -203,8 +205,11 @@ def test_a_model_is_kept_by_name_with_a_known_address_and_never_past_the_pools(
     assert said in refusals(tmp_path, yaml.safe_dump(listed), keep=(keep,))
 
 
-def test_a_model_to_keep_must_be_in_the_file(tmp_path: Path) -> None:
+def test_what_is_to_be_kept_must_be_in_the_file(tmp_path: Path) -> None:
     assert "no such model" in refusals(tmp_path, "{}", keep=("judge",))
+    assert "--keep-callback is 'langfuse'" in refusals(tmp_path, "{}", callbacks=("langfuse",))
+    with pytest.raises(Refused, match="needs --base"):
+        base.rendered(config(), None, (), ("langfuse",))
     with pytest.raises(Refused, match="needs --base"):
         base.rendered(config(), None, ("judge",))
 
@@ -224,7 +229,7 @@ chosen = st.fixed_dictionaries(
     {},
     optional={
         "callbacks": st.lists(names, max_size=3) | names,
-        "success_callback": st.lists(st.sampled_from(["langfuse", "prometheus", "a.b"]), max_size=2),
+        "success_callback": st.lists(st.sampled_from(["langfuse", "a.b"]), max_size=2),
         "json_logs": st.booleans(),
         "num_retries": st.just(0),
         "langfuse_default_tags": st.lists(st.sampled_from(["yes", "on", "#no", "a: b", "1:30", "ä"]), max_size=2),
@@ -244,6 +249,40 @@ documents = st.fixed_dictionaries(
 )
 
 
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers(-1, 1) | st.sampled_from(["judge", "a.b", "os.environ/A", "http://[", "*"]),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    *("model_name", "litellm_params", "api_base", "guardrail", "guardrail_name", "default_on", "mode"),
+                    *("callbacks", "success_callback", "cache", "master_key", "num_retries", "message_logging"),
+                ]
+            ),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=8,
+)
+SECTIONS = ["model_list", "litellm_settings", "router_settings", "general_settings", "guardrails", "callback_settings"]
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.dictionaries(st.sampled_from([*SECTIONS, "x"]), anything, max_size=3) | anything)
+@example({"model_list": [{"model_name": [], "litellm_params": {"api_base": "http://a:x"}}]})
+@example({"model_list": [{"model_name": "judge", "litellm_params": {"api_base": "http://a:99999999"}}]})
+@example({"model_list": "judge", "guardrails": "judge", "callback_settings": [5]})
+@example({"litellm_settings": {"callbacks": [{}, [], None, 5], "success_callback": {}}, None: 5})
+def test_any_document_is_judged(document: Any) -> None:
+    found = base_rules.problems(document, POLICY, keep=frozenset({"judge"}), integrations=frozenset({"judge"}))
+    assert all(str(one).endswith(".") for one in found)
+    if not found and isinstance(document, dict):
+        base_rules.modules(document)
+        base_rules.guardrail_names(document)
+
+
 @settings(deadline=None, max_examples=25)
 @given(documents, st.booleans() | st.none(), st.integers(1, 4), st.randoms(use_true_random=False))
 def test_any_allowed_file_in_any_style_is_merged_without_a_loss(
@@ -253,7 +292,8 @@ def test_any_allowed_file_in_any_style_is_merged_without_a_loss(
     text = yaml.safe_dump(shuffled, default_flow_style=flow, indent=indent + 1, sort_keys=False, allow_unicode=True)
     commented = "".join(f"# {number}\n{line}\n" for number, line in enumerate(text.splitlines())) if not flow else text
     file = written(tmp_path_factory.getbasetemp(), commented)
-    merged = base.rendered(config(), file, ("judge",))
+    used = document.get("litellm_settings") or {}
+    merged = base.rendered(config(), file, ("judge",), tuple({*used.get("success_callback", ())} & {"langfuse"}))
     made = yaml.safe_load(merged.text)
     expected = copy.deepcopy(document)
     for section, found in expected.items():
@@ -279,7 +319,7 @@ def test_a_file_whose_sections_share_nodes_is_refused_and_not_spoiled(tmp_path: 
 def test_a_module_of_theirs_is_found_where_litellm_looks_for_it(tmp_path: Path) -> None:
     (tmp_path / "theirs" / "guards").mkdir(parents=True)
     (tmp_path / "theirs" / "audit.py").write_text("logger = 1\n")
-    merged = base.rendered(config(), written(tmp_path / "theirs", THEIRS), ("judge",))
+    merged = base.rendered(config(), written(tmp_path / "theirs", THEIRS), ("judge",), ("langfuse",))
     place = tmp_path / "made"
     place.mkdir()
     (place / "left-over.py").write_text("")
@@ -295,7 +335,17 @@ def test_the_merged_configuration_is_printed_and_a_bad_base_ends_with_2(
     file = tmp_path / "router.json"
     file.write_text(to_json(config()))
     own = written(tmp_path, THEIRS)
-    arguments = ["render", "--config", str(file), "--base", str(own), "--keep-model", "judge"]
+    arguments = [
+        "render",
+        "--config",
+        str(file),
+        "--base",
+        str(own),
+        "--keep-callback",
+        "langfuse",
+        "--keep-model",
+        "judge",
+    ]
     result = CliRunner().invoke(litellm, arguments)
     assert result.exit_code == 0, result.output
     assert "# the judge of the guardrails" in result.stdout and "model_name: floor" in result.stdout
