@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from headrace_sandbox.aws.errors import AwsError, unsupported
 from headrace_sandbox.aws.identity import arn, ec2_id, uuid
-from headrace_sandbox.aws.store import Kind
+from headrace_sandbox.aws.store import Kind, public
 from headrace_sandbox.aws.wire import Call, Doc
 from headrace_sandbox.aws.world import World, page
 
@@ -136,10 +136,6 @@ def _need(world: World, call: Call) -> Doc:
     return doc
 
 
-def _public(doc: Doc) -> Doc:
-    return {k: v for k, v in doc.items() if not k.startswith("_")}
-
-
 def _page(items: list[Doc], params: Doc) -> tuple[list[Any], Doc]:
     return page(items, params, members=("MaxRecords", "NextToken"))
 
@@ -165,7 +161,7 @@ async def describe_groups(world: World, call: Call) -> Doc:
     """DescribeAutoScalingGroups."""
     names = call.params.get("AutoScalingGroupNames")
     found = [
-        _public(doc)
+        public(doc)
         for doc in world.store.list(GROUP, call.region)
         if (not names or doc["AutoScalingGroupName"] in names) and _matches(doc, call.params.get("Filters", []))
     ]

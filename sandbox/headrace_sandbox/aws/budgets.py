@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from headrace_sandbox.aws.errors import AwsError
 from headrace_sandbox.aws.identity import ACCOUNT_ID, arn, uuid
-from headrace_sandbox.aws.store import Kind
+from headrace_sandbox.aws.store import Kind, public
 from headrace_sandbox.aws.wire import Call, Doc
 from headrace_sandbox.aws.world import Handler, World, page
 
@@ -270,14 +270,10 @@ def _need_action(world: World, call: Call) -> Doc:
     return action
 
 
-def _public(action: Doc) -> Doc:
-    return {k: v for k, v in action.items() if not k.startswith("_")}
-
-
 async def describe_action(world: World, call: Call) -> Doc:
     """DescribeBudgetAction."""
     action = _need_action(world, call)
-    return {"AccountId": ACCOUNT_ID, "BudgetName": action["BudgetName"], "Action": _public(action)}
+    return {"AccountId": ACCOUNT_ID, "BudgetName": action["BudgetName"], "Action": public(action)}
 
 
 async def update_action(world: World, call: Call) -> Doc:
@@ -288,8 +284,8 @@ async def update_action(world: World, call: Call) -> Doc:
     return {
         "AccountId": ACCOUNT_ID,
         "BudgetName": new["BudgetName"],
-        "OldAction": _public(old),
-        "NewAction": _public(new),
+        "OldAction": public(old),
+        "NewAction": public(new),
     }
 
 
@@ -297,13 +293,13 @@ async def delete_action(world: World, call: Call) -> Doc:
     """DeleteBudgetAction."""
     action = _need_action(world, call)
     world.store.delete(ACTION, call.region, action["ActionId"])
-    return {"AccountId": ACCOUNT_ID, "BudgetName": action["BudgetName"], "Action": _public(action)}
+    return {"AccountId": ACCOUNT_ID, "BudgetName": action["BudgetName"], "Action": public(action)}
 
 
 async def list_actions(world: World, call: Call) -> Doc:
     """DescribeBudgetActionsForBudget."""
     name = _need(world, call)["Budget"]["BudgetName"]
-    return {"Actions": [_public(action) for action in world.store.list(ACTION, call.region, parent=name)]}
+    return {"Actions": [public(action) for action in world.store.list(ACTION, call.region, parent=name)]}
 
 
 def _tagged(world: World, call: Call) -> tuple[Kind, str, Doc, str]:

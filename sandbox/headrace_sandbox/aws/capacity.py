@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headrace_sandbox.aws.ec2_common import asked_tags, ec2_error, epoch, need_type, passes
 from headrace_sandbox.aws.identity import ACCOUNT_ID, arn, ec2_id
-from headrace_sandbox.aws.store import Kind, Later
+from headrace_sandbox.aws.store import Kind, Later, public
 from headrace_sandbox.aws.wire import Call, Doc
 from headrace_sandbox.aws.world import Handler, World, page
 
@@ -80,11 +80,6 @@ def new_reservation(world: World, region: str, params: Doc, zone: str) -> Doc:
         "Tags": asked_tags(params, "capacity-reservation"),
         **{k: params[k] for k in ("OutpostArn", "PlacementGroupArn") if params.get(k)},
     }
-
-
-def public(doc: Doc) -> Doc:
-    """What AWS shows of a document."""
-    return {k: v for k, v in doc.items() if not k.startswith("_")}
 
 
 def _need(world: World, call: Call) -> Doc:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 
-from headrace_sandbox.aws.capacity import RESERVATION, new_reservation, public
+from headrace_sandbox.aws.capacity import RESERVATION, new_reservation
 from headrace_sandbox.aws.ec2_common import asked_tags, ec2_error, epoch, need_type, passes
 from headrace_sandbox.aws.identity import ec2_id
-from headrace_sandbox.aws.store import Kind, Later
+from headrace_sandbox.aws.store import Kind, Later, public
 from headrace_sandbox.aws.wire import Call, Doc
 from headrace_sandbox.aws.world import Handler, World, page
 

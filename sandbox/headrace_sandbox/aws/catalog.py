@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from headrace_sandbox.aws import (
     autoscaling,
     budgets,
+    cache_groups,
+    cache_tags,
     caches,
     capacity,
     capacity_blocks,
@@ -29,6 +31,8 @@ _TABLES: Sequence[Table] = (
     addon.HANDLERS,
     autoscaling.HANDLERS,
     budgets.HANDLERS,
+    cache_groups.HANDLERS,
+    cache_tags.HANDLERS,
     caches.HANDLERS,
     capacity.HANDLERS,
     capacity_blocks.HANDLERS,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from headrace_sandbox.aws.errors import AwsError
 from headrace_sandbox.aws.identity import ACCOUNT_ID, arn, uuid
-from headrace_sandbox.aws.store import Kind
+from headrace_sandbox.aws.store import Kind, public
 from headrace_sandbox.aws.wire import Call, Doc
 from headrace_sandbox.aws.world import Handler, World, page
 
@@ -64,15 +64,11 @@ async def create_monitor(world: World, call: Call) -> Doc:
     return {"MonitorArn": key}
 
 
-def _public(doc: Doc) -> Doc:
-    return {k: v for k, v in doc.items() if not k.startswith("_")}
-
-
 async def get_monitors(world: World, call: Call) -> Doc:
     """GetAnomalyMonitors."""
     wanted = call.params.get("MonitorArnList")
     docs = [_find(world, call, MONITOR, key) for key in wanted] if wanted else world.store.list(MONITOR, call.region)
-    items, more = page([_public(doc) for doc in docs], call.params, members=_PAGE)
+    items, more = page([public(doc) for doc in docs], call.params, members=_PAGE)
     return {"AnomalyMonitors": items, **more}
 
 
@@ -127,7 +123,7 @@ async def get_subscriptions(world: World, call: Call) -> Doc:
         else world.store.list(SUBSCRIPTION, call.region)
     )
     docs = [doc for doc in docs if monitor is None or monitor in doc["MonitorArnList"]]
-    items, more = page([_public(doc) for doc in docs], call.params, members=_PAGE)
+    items, more = page([public(doc) for doc in docs], call.params, members=_PAGE)
     return {"AnomalySubscriptions": items, **more}
 
 

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 
 from headrace.catalog.load import vpc_endpoints
-from headrace_sandbox.aws.caches import GROUP as CACHE_GROUP
-from headrace_sandbox.aws.caches import SUBNETS as CACHE_SUBNETS
+from headrace_sandbox.aws.cache_common import GROUP as CACHE_GROUP
+from headrace_sandbox.aws.cache_common import SUBNETS as CACHE_SUBNETS
 from headrace_sandbox.aws.eks.common import CLUSTER, NODEGROUP
 from headrace_sandbox.aws.errors import AwsError
 from headrace_sandbox.aws.wire import Call, Doc

@@ -135,6 +135,11 @@ class Store:
         return doc
 
 
+def public(doc: Doc) -> Doc:
+    """A document without what is ours alone: names that begin with an underscore, as none of AWS does."""
+    return {name: value for name, value in doc.items() if not name.startswith("_")}
+
+
 def _plain(value: object) -> object:
     """Timestamps are kept as seconds since 1970, the form that every protocol's serializer reads."""
     if isinstance(value, datetime):

@@ -16,11 +16,11 @@ from headrace_sandbox.aws.eks.common import (
     need_cluster,
     need_role,
     not_found,
-    public,
 )
 from headrace_sandbox.aws.errors import AwsError
 from headrace_sandbox.aws.identity import ACCOUNT_ID, partition, uuid, word
 from headrace_sandbox.aws.principals import caller
+from headrace_sandbox.aws.store import public
 from headrace_sandbox.aws.wire import Call, Doc
 from headrace_sandbox.aws.world import World, page
 

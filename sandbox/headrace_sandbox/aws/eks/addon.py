@@ -19,11 +19,10 @@ from headrace_sandbox.aws.eks.common import (
     need_cluster,
     need_role,
     not_found,
-    public,
     start_update,
 )
 from headrace_sandbox.aws.identity import uuid, word
-from headrace_sandbox.aws.store import Later
+from headrace_sandbox.aws.store import Later, public
 from headrace_sandbox.aws.wire import Call, Doc
 from headrace_sandbox.aws.world import World, page
 

@@ -27,11 +27,10 @@ from headrace_sandbox.aws.eks.common import (
     need_cluster,
     need_role,
     need_subnets,
-    public,
     start_update,
 )
 from headrace_sandbox.aws.errors import AwsError
-from headrace_sandbox.aws.store import Later
+from headrace_sandbox.aws.store import Later, public
 from headrace_sandbox.aws.wire import Call, Doc
 from headrace_sandbox.aws.world import World, exists, page
 

@@ -10,7 +10,7 @@ from botocore.model import ListShape, Shape, StructureShape
 
 from headrace_sandbox.aws.errors import AwsError
 from headrace_sandbox.aws.identity import arn, uuid
-from headrace_sandbox.aws.store import Kind, Later
+from headrace_sandbox.aws.store import Kind, Later, public
 from headrace_sandbox.aws.wire import Call, Doc, operation_model
 from headrace_sandbox.aws.world import World, exists
 
@@ -140,8 +140,3 @@ def start_update(
         later=Later(seconds=UPDATE_SECONDS, members={"status": "Successful"}),
     )
     return public(update)
-
-
-def public(doc: Doc) -> Doc:
-    """A document without what is ours alone (names that begin with an underscore, as none of AWS does)."""
-    return {k: v for k, v in doc.items() if not k.startswith("_")}

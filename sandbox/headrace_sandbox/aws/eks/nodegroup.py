@@ -21,11 +21,10 @@ from headrace_sandbox.aws.eks.common import (
     need_role,
     need_subnets,
     not_found,
-    public,
     start_update,
 )
 from headrace_sandbox.aws.identity import uuid
-from headrace_sandbox.aws.store import Later
+from headrace_sandbox.aws.store import Later, public
 from headrace_sandbox.aws.wire import Call, Doc
 from headrace_sandbox.aws.world import World, exists, page
 

@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-from headrace_sandbox.aws.eks.common import (
-    ADDON,
-    CLUSTER,
-    ENTRY,
-    IDENTITY,
-    NODEGROUP,
-    UPDATE,
-    need_cluster,
-    not_found,
-    public,
-)
+from headrace_sandbox.aws.eks.common import ADDON, CLUSTER, ENTRY, IDENTITY, NODEGROUP, UPDATE, need_cluster, not_found
 from headrace_sandbox.aws.errors import AwsError
-from headrace_sandbox.aws.store import Kind
+from headrace_sandbox.aws.store import Kind, public
 from headrace_sandbox.aws.wire import Call, Doc
 from headrace_sandbox.aws.world import World, page
 
