@@ -104,11 +104,16 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 @pytest.fixture(scope="session")
 def network(cloud: Cloud) -> dict[str, Any]:
-    """A VPC with one subnet in each of three zones."""
+    """A VPC with one subnet in each of three zones, which many tests put something into."""
+    return make_network(cloud, 40)
+
+
+def make_network(cloud: Cloud, number: int) -> dict[str, Any]:
+    """A VPC of the range 10.`number`.0.0/16 with one subnet in each of three zones."""
     ec2 = cloud.client("ec2")
-    vpc = ec2.create_vpc(CidrBlock="10.40.0.0/16")["Vpc"]["VpcId"]
+    vpc = ec2.create_vpc(CidrBlock=f"10.{number}.0.0/16")["Vpc"]["VpcId"]
     subnets = [
-        ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.40.{i}.0/24", AvailabilityZone=f"{REGION}{zone}")["Subnet"][
+        ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.{number}.{i}.0/24", AvailabilityZone=f"{REGION}{zone}")["Subnet"][
             "SubnetId"
         ]
         for i, zone in enumerate("abc")

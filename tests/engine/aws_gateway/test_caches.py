@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from headrace.audit.sinks.migrate import login_of
 from headrace.errors import Refused
-from tests.engine.aws_gateway.conftest import Cloud
+from tests.engine.aws_gateway.conftest import Cloud, make_network
 
 pytestmark = pytest.mark.engine
 
@@ -26,8 +26,8 @@ def until_available(client: Any, name: str) -> dict[str, Any]:
         time.sleep(0.05)
 
 
-def test_a_replication_group_lives_in_its_groups_and_keeps_them(cloud: Cloud, network: dict[str, Any]) -> None:
-    cache = cloud.client("elasticache")
+def test_a_replication_group_lives_in_its_groups_and_keeps_them(cloud: Cloud) -> None:
+    cache, network = cloud.client("elasticache"), make_network(cloud, 41)  # nothing else stands in its subnets
     subnets = {"CacheSubnetGroupDescription": "d", "SubnetIds": network["subnets"][:2]}
     cache.create_cache_subnet_group(CacheSubnetGroupName="Stores", **subnets)
     cache.modify_cache_subnet_group(CacheSubnetGroupName="stores", SubnetIds=network["subnets"])
