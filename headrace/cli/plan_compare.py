@@ -3,61 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import datetime
-from pathlib import Path
 
 import click
 
-from headrace.cli.plan_options import (
-    answer_options,
-    check_factor,
-    day_or_today,
-    json_option,
-    parse_only,
-    print_json,
-    print_table,
-    usd,
-)
+from headrace.cli.plan_answer import answered
+from headrace.cli.plan_options import json_option, print_json, print_table, usd
 from headrace.planner.advice import tree, ways
-from headrace.planner.answer import Answer, answer
-
-
-def _answer(
-    traffic_path: str,
-    workload_path: Path,
-    prices: Path | None,
-    day: datetime | None,
-    only: tuple[str, ...],
-    demand_factor: float,
-) -> Answer:
-    found = answer(
-        traffic_path,
-        workload_path,
-        day=day_or_today(day),
-        prices=prices,
-        only=parse_only(only),
-        demand_factor=check_factor(demand_factor),
-    )
-    for sentence in found.stale:
-        click.echo(f"warning: {sentence}", err=True)
-    return found
+from headrace.planner.answer import Answer
 
 
 @click.command()
-@answer_options
+@answered
 @json_option
-def compare(
-    traffic_path: str,
-    workload_path: Path,
-    prices: Path | None,
-    day: datetime | None,
-    only: tuple[str, ...],
-    demand_factor: float,
-    *,
-    as_json: bool,
-) -> None:
+def compare(*, found: Answer, as_json: bool) -> None:
     """Dedicated, serverless and hybrid side by side: cost, latency, effort."""
-    found = _answer(traffic_path, workload_path, prices, day, only, demand_factor)
     rows = ways(found)
     if as_json:
         print_json({"verdict": found.plan.verdict.sentence, "ways": [asdict(row) for row in rows]})
@@ -81,20 +40,10 @@ def compare(
 
 
 @click.command()
-@answer_options
+@answered
 @json_option
-def advise(
-    traffic_path: str,
-    workload_path: Path,
-    prices: Path | None,
-    day: datetime | None,
-    only: tuple[str, ...],
-    demand_factor: float,
-    *,
-    as_json: bool,
-) -> None:
+def advise(*, found: Answer, as_json: bool) -> None:
     """The decision tree answered with computed numbers, and where a rule of thumb would have been wrong."""
-    found = _answer(traffic_path, workload_path, prices, day, only, demand_factor)
     steps = tree(found)
     if as_json:
         print_json({"verdict": found.plan.verdict.sentence, "steps": [asdict(step) for step in steps]})

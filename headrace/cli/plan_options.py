@@ -5,13 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-
-from headrace.errors import refuse
-from headrace.planner.ledger import ENVIRONMENT_VARIABLE
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -56,38 +52,6 @@ def usd(value: float) -> str:
     return f"{value:,.2f}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
-def answer_options(command: Command) -> Command:
-    """Traffic, workload and prices, as every command that plans takes them."""
-    for decorate in (
-        click.option("--demand-factor", type=float, default=1.0, show_default=True, help="Multiply the demand."),
-        click.option("--only", multiple=True, metavar="COLUMN=VALUE", help="Keep rows of one model, tenant, feature."),
-        click.option("--on", "day", type=click.DateTime(["%Y-%m-%d"]), help="Day whose prices hold (default today)."),
-        click.option("--prices", type=click.Path(path_type=Path), help="Your own price file, before the catalogue."),
-        click.option("--workload", "workload_path", type=click.Path(path_type=Path), required=True, help="YAML file."),
-        click.argument("traffic_path", metavar="TRAFFIC", envvar=ENVIRONMENT_VARIABLE),
-    ):
-        command = decorate(command)
-    return command
-
-
-def parse_only(only: Sequence[str]) -> dict[str, str]:
-    """`column=value` pairs."""
-    pairs = {}
-    for item in only:
-        name, equals, value = item.partition("=")
-        if not equals or not name:
-            raise refuse("--only", item, "is not COLUMN=VALUE", next_step="write for example --only model=llama-8b")
-        pairs[name] = value
-    return pairs
-
-
 def day_or_today(day: datetime | None) -> date:
     """The day asked for, else today in UTC."""
     return day.date() if day is not None else datetime.now(tz=UTC).date()
-
-
-def check_factor(factor: float) -> float:
-    """A demand factor that makes sense."""
-    if not 0 < factor <= 1000:
-        raise refuse("--demand-factor", factor, "must be more than 0 and at most 1000", next_step="give 1.3 for +30 %")
-    return factor

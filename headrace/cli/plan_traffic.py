@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 
 import click
 
-from headrace.cli.plan_options import (
-    answer_options,
-    check_factor,
-    day_or_today,
-    json_option,
-    parse_only,
-    print_json,
-    print_table,
-    usd,
-)
+from headrace.cli.plan_answer import answered
+from headrace.cli.plan_options import json_option, print_json, print_table, usd
 from headrace.errors import refuse
-from headrace.planner.answer import Answer, answer, outcome_sentence
+from headrace.planner.answer import Answer, outcome_sentence
 from headrace.planner.document import document, sizing
 from headrace.planner.forecast import forecast
 from headrace.planner.slo import SloResult
@@ -26,31 +17,12 @@ from headrace.planner.stack_config import Change, write
 
 
 @click.command()
-@answer_options
+@answered
 @click.option("--write", "stack", type=click.Path(path_type=Path), help="Merge the plan into this stack file.")
 @click.option("--forecast", "with_forecast", is_flag=True, help="Add a week's forecast with intervals (slow).")
 @json_option
-def traffic(
-    traffic_path: str,
-    workload_path: Path,
-    prices: Path | None,
-    day: datetime | None,
-    only: tuple[str, ...],
-    demand_factor: float,
-    stack: Path | None,
-    *,
-    with_forecast: bool,
-    as_json: bool,
-) -> None:
+def traffic(*, found: Answer, stack: Path | None, with_forecast: bool, as_json: bool) -> None:
     """Plan the cheapest safe mix for a traffic file (or a Prometheus query_range URL)."""
-    found = answer(
-        traffic_path,
-        workload_path,
-        day=day_or_today(day),
-        prices=prices,
-        only=parse_only(only),
-        demand_factor=check_factor(demand_factor),
-    )
     if stack is not None and found.plan.shortage is not None:
         raise refuse(
             "--write",
@@ -103,8 +75,6 @@ def _print(found: Answer) -> None:
     plan, unit = found.plan, found.gpus_per_replica
     for sentence in found.traffic.quality.sentences():
         click.echo(f"traffic: {sentence}")
-    for sentence in found.stale:
-        click.echo(f"warning: {sentence}", err=True)
     click.echo("")
     click.echo(plan.verdict.sentence)
     click.echo(

@@ -155,8 +155,8 @@ def ways(answer: Answer, effort: dict[str, float] = EFFORT_HOURS) -> list[Way]:
             wait_p95_s=answer.all_serverless.wait_p95_s,
             effort_hours=effort["serverless"],
             notes=(
-                f"up to {plan.peak_replicas} workers, {answer.all_serverless.cold_starts_per_day:.1f} cold starts a day"
-                f" of {plan.tariff.cold_start_s:g} s"
+                f"up to {plan.peak_replicas} workers, {answer.all_serverless.cold_starts_per_day:,.1f} cold starts a"
+                f" day of {plan.tariff.cold_start_s:g} s"
             ),
         ),
         Way(
@@ -165,7 +165,7 @@ def ways(answer: Answer, effort: dict[str, float] = EFFORT_HOURS) -> list[Way]:
             attained=answer.slo.plan.attained,
             wait_p95_s=answer.slo.plan.wait_p95_s,
             effort_hours=effort["hybrid"],
-            notes=f"{plan.policy}; {answer.slo.plan.cold_starts_per_day:.1f} cold starts a day",
+            notes=f"{plan.policy}; {answer.slo.plan.cold_starts_per_day:,.1f} cold starts a day",
         ),
     ]
 

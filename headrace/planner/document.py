@@ -144,6 +144,7 @@ def _sensitivity(item: Sensitivity) -> dict[str, object]:
         "serverlessPrice": item.serverless_price,
         "planUsdPerMonth": _money(item.plan_usd),
         "replannedUsdPerMonth": _money(item.replanned_usd),
+        "serverlessUsdPerMonth": _money(item.serverless_usd),
         "lowerBoundUsdPerMonth": _money(item.bound_usd),
         "verdict": item.verdict,
     }

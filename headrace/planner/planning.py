@@ -63,13 +63,15 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True)
 class Sensitivity:
-    """The same plan in another world, and what that world's own best constant and bound would cost, USD per month."""
+    """The same plan in another world, and what that world's own best constant, nothing dedicated and the bound would
+    cost, USD per month."""
 
     demand: float
     dedicated_price: float
     serverless_price: float
     plan_usd: float
     replanned_usd: float
+    serverless_usd: float
     bound_usd: float
     verdict: str
 
@@ -354,6 +356,7 @@ def _world(
         serverless_price=serverless,
         plan_usd=evaluation.monthly(held),
         replanned_usd=replanned,
+        serverless_usd=nothing,
         bound_usd=float(np.minimum(table, prices.dedicated_usd_hour).sum()) / len(table) * HOURS_PER_MONTH,
         verdict=verdict.kind.value,
     )

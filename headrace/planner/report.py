@@ -4,28 +4,15 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
-import jinja2
-
 from headrace.errors import refuse
+from headrace.pages import Plot, templates
 from headrace.planner import charts
 from headrace.planner.advice import Step, Way, tree, ways
 from headrace.planner.answer import Answer, outcome_sentence
+from headrace.planner.year import LESS, MONTHS, MORE, SAME, Line, year
 from headrace.settings.stack_text import replace_file
-
-MONTHS = 12
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figure:
-    """A plot with the sentence that tells what to see."""
-
-    name: str
-    title: str
-    caption: str
-    svg: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +23,10 @@ class Context:
     subtitle: str
     verdict: str
     headline: tuple[tuple[str, str], ...]
-    figures: tuple[Figure, ...]
+    money: tuple[tuple[str, ...], ...]
+    money_note: str
+    committed: str
+    figures: tuple[Plot, ...]
     ways: tuple[Way, ...]
     steps: tuple[Step, ...]
     sensitivity: tuple[tuple[str, ...], ...]
@@ -51,10 +41,9 @@ class Context:
 def context(answer: Answer) -> Context:
     """Numbers into sentences."""
     plan = answer.plan
-    today = answer.workload.current_usd_per_month
-    against = today if today is not None else plan.baselines["serverless-only"]
-    compared = "today's bill" if today is not None else "serverless only (no current bill was given)"
-    saved = against - plan.usd_per_month - answer.workload.operations_usd_per_month
+    money = year(answer)
+    saved, (least, most) = money.saved_usd[SAME], money.range_usd
+    risks = tuple(_risks(answer))
     share = plan.regret_usd_per_month / plan.bound_usd_per_month if plan.bound_usd_per_month else 0.0
     return Context(
         title=f"GPU inference for {answer.workload.name}: twelve months",
@@ -64,21 +53,42 @@ def context(answer: Answer) -> Context:
         ),
         verdict=plan.verdict.sentence,
         headline=(
-            ("plan, a month", _usd(plan.usd_per_month)),
-            (f"saved in {MONTHS} months against {compared}", _usd(saved * MONTHS)),
-            ("lower bound, a month", _usd(plan.bound_usd_per_month)),
-            ("regret against perfect foresight", f"{_usd(plan.regret_usd_per_month)} a month ({share:.1%})"),
+            (f"{money.now.name}, a month", _usd(money.now.month)),
+            (f"{money.planned.name}, a month", _usd(money.planned.month)),
+            (
+                f"saved in {MONTHS} months" if saved >= 0 else f"costs more in {MONTHS} months",
+                f"{_usd(abs(saved))} ({abs(saved) / max(money.now.year[SAME], 1e-9):.0%})",
+            ),
+            ("saved if demand falls or rises by 30 %", f"{_usd(least)} to {_usd(most)}"),
             ("first token in time", f"{answer.slo.plan.attained:.2%} (objective {answer.slo.target:.0%})"),
-            ("dedicated replicas", f"{int(plan.schedule.min())} to {int(plan.schedule.max())}, {plan.policy}"),
+            (
+                f"dedicated replicas, {plan.policy}",
+                _span(int(plan.schedule.min()), int(plan.schedule.max())),
+            ),
         ),
-        figures=_figures(answer, against),
+        money=(
+            *(_row(line) for line in (money.now, money.planned)),
+            _row(
+                Line(name="saved", month=money.now.month - money.planned.month, year=money.saved_usd),
+            ),
+            _row(money.bound),
+        ),
+        money_note=(
+            f"The plan lies {_usd(plan.regret_usd_per_month)} a month ({share:.1%}) above the lower bound, which no"
+            " plan that holds GPUs for whole hours can beat: its regret. Other demands price the same schedule"
+            + (
+                ", serverless only as its traffic would cost."
+                if answer.workload.current_usd_per_month is None
+                else "; today's bill is taken in proportion to demand."
+            )
+        ),
+        committed=money.committed,
+        figures=_figures(answer, money.now.month),
         ways=tuple(ways(answer)),
         steps=tuple(tree(answer)),
         sensitivity=tuple(
             (
-                f"{item.demand - 1:+.0%}",
-                f"{item.dedicated_price - 1:+.0%}",
-                f"{item.serverless_price - 1:+.0%}",
+                *(_change(factor) for factor in (item.demand, item.dedicated_price, item.serverless_price)),
                 _usd(item.plan_usd),
                 _usd(item.replanned_usd),
                 _usd(item.bound_usd),
@@ -96,7 +106,7 @@ def context(answer: Answer) -> Context:
             )
             for item in answer.commitments
         ),
-        risks=tuple(_risks(answer)),
+        risks=risks,
         assumptions=tuple((item.name, item.value, item.source, item.as_of) for item in plan.assumptions),
         quality=tuple(answer.traffic.quality.sentences()),
         stale=answer.stale,
@@ -104,39 +114,44 @@ def context(answer: Answer) -> Context:
     )
 
 
-def _figures(answer: Answer, against: float) -> tuple[Figure, ...]:
-    return (
-        Figure(
-            name="year",
+def _figures(answer: Answer, against: float) -> tuple[Plot, ...]:
+    plots = [
+        Plot(
             title="Spending over twelve months",
-            caption="The band is the same plan if demand falls or rises by 30 %.",
+            caption="The band is the same plan if demand falls or rises by 30 %. Operations are left out here.",
             svg=charts.year_chart(answer, against),
         ),
-        Figure(
-            name="alternatives",
+        Plot(
             title="What everything else would have cost",
             caption="Each policy was walked over the traffic's own past and knew only the hours before each decision.",
             svg=charts.alternatives_chart(answer),
         ),
-        Figure(
-            name="demand",
+        Plot(
             title="Demand and planned floor",
             caption="What lies above the orange line is served serverless.",
             svg=charts.demand_chart(answer),
         ),
-        Figure(
-            name="levels",
+        Plot(
             title="Which levels pay for a dedicated GPU",
-            caption="A level is cheaper dedicated where its billed share lies above the break-even.",
+            caption=(
+                "A level is cheaper dedicated where its billed share lies above the break-even."
+                " The level is the k-th replica in use at once."
+            ),
             svg=charts.levels_chart(answer),
         ),
-        Figure(
-            name="slo",
-            title="The price of waiting less",
-            caption="Simulated request by request; each point adds dedicated replicas or minimum instances.",
-            svg=charts.slo_chart(answer),
-        ),
-    )
+    ]
+    if answer.slo.ladder:
+        plots.append(
+            Plot(
+                title="The price of waiting less",
+                caption=(
+                    "Simulated request by request over the busiest stretch; each point adds dedicated replicas or"
+                    " minimum instances."
+                ),
+                svg=charts.slo_chart(answer),
+            )
+        )
+    return tuple(plots)
 
 
 def _risks(answer: Answer) -> list[str]:
@@ -178,31 +193,33 @@ def _usd(value: float) -> str:
     return f"${value:,.0f}" if value >= 0 else f"-${-value:,.0f}"
 
 
-def _templates() -> jinja2.Environment:
-    folder = files("headrace.planner") / "templates"
-    return jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
-        autoescape=jinja2.select_autoescape(["html.j2"], default_for_string=False),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+def _span(low: int, high: int) -> str:
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
+def _change(factor: float) -> str:
+    return "same" if factor == 1.0 else f"{factor - 1:+.0%}"
+
+
+def _row(line: Line) -> tuple[str, ...]:
+    """Name, a month, twelve months, twelve months at 30 % less and 30 % more demand."""
+    return (line.name, _usd(line.month), *(_usd(line.year[factor]) for factor in (SAME, LESS, MORE)))
 
 
 def html(values: Context) -> str:
     """One self-contained page."""
-    return _templates().get_template("report.html.j2").render(report=values)
+    return templates("headrace.planner").get_template("report.html.j2").render(report=values)
 
 
 def pdf(values: Context) -> bytes:
     """An A4 document, typeset by typst."""
     import typst
 
-    environment = _templates()
+    environment = templates("headrace.planner")
     environment.filters["typ"] = _typst_text
     with tempfile.TemporaryDirectory(prefix="headrace-report-") as folder:
-        for figure in values.figures:
-            (Path(folder) / f"{figure.name}.svg").write_text(figure.svg, encoding="utf-8")
+        for number, figure in enumerate(values.figures, start=1):
+            (Path(folder) / f"{number}.svg").write_text(figure.svg, encoding="utf-8")
         source = Path(folder) / "report.typ"
         source.write_text(environment.get_template("report.typ.j2").render(report=values), encoding="utf-8")
         return bytes(typst.compile(str(source)))

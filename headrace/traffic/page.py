@@ -6,11 +6,9 @@ import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
-import jinja2
-
+from headrace.pages import Plot, templates
 from headrace.router.config import RouterConfig
 from headrace.traffic import charts
 from headrace.traffic.account import CHECKS
@@ -19,15 +17,6 @@ from headrace.traffic.figures import Figures, served_tokens
 from headrace.traffic.pricing import Alternative
 
 _DAY_S = 86_400
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plot:
-    """A plot with the sentence that tells what to see."""
-
-    title: str
-    caption: str
-    svg: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,21 +222,7 @@ def notes(replays: Sequence[Figures], policy: RouterConfig) -> tuple[str, ...]:
 
 def html(values: Context) -> str:
     """The page."""
-    folders = [files("headrace.traffic") / "templates", files("headrace.planner") / "templates"]
-
-    def load(name: str) -> str | None:
-        for folder in folders:
-            if (folder / name).is_file():
-                return (folder / name).read_text(encoding="utf-8")
-        return None
-
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(load),
-        autoescape=jinja2.select_autoescape(["html.j2"]),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates("headrace.traffic", "headrace.planner")
     environment.filters |= {"seconds": seconds, "percent": percent, "usd": usd}
     return environment.get_template("page.html.j2").render(page=values)
 

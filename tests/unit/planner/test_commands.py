@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from headrace.cli import plan_compare, plan_report, plan_traffic
+from headrace.cli import plan_answer
 from headrace.cli.plan import plan
 from headrace.errors import Refused
 from headrace.planner.answer import Answer, answer
@@ -21,6 +22,7 @@ from headrace.planner.levels import Demand
 from headrace.planner.sample import WORKLOAD, write_sample
 from headrace.planner.stack_config import Sizing, merge, schedule_entries
 from headrace.planner.windows import saved
+from headrace.planner.year import year
 from headrace.settings.load import from_stack_file
 
 from .conftest import daily_demand
@@ -33,6 +35,14 @@ def run(*arguments: object, ok: bool = True) -> Result:
     if ok and result.exception is not None:
         raise result.exception
     return result
+
+
+def ask(sample: tuple[Path, Path]) -> Answer:
+    """The answer that the commands print, the shared one where a command was asked before."""
+    known: Answer = vars(plan_answer)["answer"](
+        str(sample[0]), sample[1], day=date(2026, 11, 21), prices=None, only={}, demand_factor=1.0
+    )
+    return known
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +66,7 @@ def _one_answer_for_the_same_question() -> Iterator[None]:
         return known[question]
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (plan_traffic, plan_compare, plan_report):
-            patch.setattr(module, "answer", once)
+        patch.setattr(plan_answer, "answer", once)
         yield
 
 
@@ -280,9 +289,23 @@ def test_the_report_is_written_whole(suffix: str, sample: tuple[Path, Path], tmp
     else:
         page = content.decode()
         assert page.count("<svg") == 5
-        for word in ("lower bound", "regret", "Assumptions and sources", "saved in 12 months"):
-            assert word in page
+        first = page[: page.index("<svg")]
+        for word in ("a month", "saved in 12 months", "regret", "Committed.", "Risk."):
+            assert word in first, f"what the person who pays asks stands before the first plot: {word}"
+        assert "Assumptions and sources" in page
     assert [path.name for path in tmp_path.iterdir()] == [out.name], "no temporary file is left"
+
+
+def test_the_years_money_adds_up(sample: tuple[Path, Path]) -> None:
+    found = year(ask(sample))
+    assert set(found.saved_usd) == {0.7, 1.0, 1.3}
+    for factor, usd in found.saved_usd.items():
+        assert usd == pytest.approx(found.now.year[factor] - found.planned.year[factor])
+        assert found.bound.year[factor] <= found.planned.year[factor], "no plan beats the bound, at any demand"
+    assert found.now.year[1.0] == pytest.approx(12 * found.now.month)
+    assert found.planned.year[1.0] == pytest.approx(12 * found.planned.month)
+    assert found.now.year[0.7] < found.now.year[1.0] < found.now.year[1.3]
+    assert found.range_usd == (min(found.saved_usd.values()), max(found.saved_usd.values()))
 
 
 def test_a_report_of_another_format_is_refused(sample: tuple[Path, Path], tmp_path: Path) -> None:

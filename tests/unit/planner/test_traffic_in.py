@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from headrace.errors import Refused
 from headrace.planner.arrays import BINS_PER_HOUR
@@ -17,6 +19,7 @@ from headrace.planner.requests import shape_of, traffic_of
 from headrace.planner.service import ServiceModel
 from headrace.planner.sources import Kind, recognise
 from headrace.planner.traffic import Traffic, repair
+from headrace.planner.windows import dispersion
 from headrace.planner.workload import Workload
 
 from .conftest import daily_demand
@@ -250,3 +253,25 @@ def test_a_missing_file_and_a_filter_on_nothing_are_refused(tmp_path: Path) -> N
     path = csv(tmp_path, f"timestamp,tokens_in,tokens_out\n{START},1,2\n")
     with pytest.raises(Refused, match="the traffic has no column for model"):
         ingest(str(path), WORKLOAD, folder=tmp_path, only={"model": "x"})
+
+
+def test_burstiness_inside_a_bin_is_that_of_simulated_arrivals() -> None:
+    rng = np.random.default_rng(3)
+    rate, cv = 1.0, 5.0
+    slow = (1 - np.sqrt((cv**2 - 1) / (cv**2 + 1))) / 2  # share of long spacings, balanced means
+    long = rng.random(2_000_000) < slow
+    spacing = rng.exponential(np.where(long, 1 / (2 * slow * rate), 1 / (2 * (1 - slow) * rate)))
+    counts = np.bincount((spacing.cumsum() // 10).astype(np.int64))
+    found = float(dispersion(np.array([rate]), np.array([cv]))[0])
+    assert counts.var() / counts.mean() == pytest.approx(found, rel=0.05)
+    assert found < cv**2 / 2, "guard: ten seconds are short beside the silences"
+
+
+@given(
+    rate=st.floats(1e-6, 1e4, allow_nan=False),
+    cv=st.floats(0, 1e4, allow_nan=False),
+)
+def test_no_variation_of_spacing_makes_a_burst_without_limit(rate: float, cv: float) -> None:
+    found = float(dispersion(np.array([rate]), np.array([cv]))[0])
+    assert 0 < found <= max(1.0, 1 + rate * 10) * (1 + 1e-9), "at worst arrivals come in exponential clumps"
+    assert found <= max(1e-6, cv**2, 1.0) * (1 + 1e-9), "and never more uneven than over long times"
