@@ -15,6 +15,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from headrace.audit.segments import Damaged, content
+
 FILE: Final = "quarantine.jsonl"
 _LOG: Final = logging.getLogger("headrace.audit")
 
@@ -95,6 +97,16 @@ class Quarantine:
         fields = {"writer": self._writer, "sequence": sequence, "entries": entries, "why": why, "what": what}
         level = logging.WARNING if why is Why.TORN else logging.ERROR
         _LOG.log(level, "a piece of the journal was set aside", extra={"fields": {**fields, "file": str(self._file)}})
+
+    def keep_damaged(self, item: Damaged) -> None:
+        """Keeps bytes between whole entries. Raises OSError."""
+        self.keep(
+            sequence=item.first,
+            entries=item.count,
+            why=Why.DAMAGED,
+            what=f"{item.bytes} bytes at {item.offset} of {item.path.name} are no whole entry",
+            data=content(item),
+        )
 
 
 def _key(sequence: int, data: bytes) -> tuple[int, str]:

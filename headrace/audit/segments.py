@@ -91,6 +91,12 @@ def segments(directory: Path) -> list[Segment]:
     return sorted(found, key=lambda segment: segment.first)
 
 
+def listed(directory: Path) -> list[tuple[Segment, int | None]]:
+    """The segments of a journal in order, each with the first sequence of the one that follows."""
+    found = segments(directory)
+    return list(zip(found, [*(one.first for one in found[1:]), None], strict=False))
+
+
 def content(torn: Torn) -> bytes:
     """Bad bytes as they are in the file."""
     with torn.path.open("rb") as file:
@@ -212,8 +218,7 @@ class _Gap:
 
 def read_links(directory: Path, writer: str, *, previous: bytes = GENESIS) -> Iterator[Link | Torn]:
     """All links that a journal still holds on disk, oldest first. `previous` is the head before its first segment."""
-    listed = segments(directory)
-    for segment, until in zip(listed, [*(one.first for one in listed[1:]), None], strict=False):
+    for segment, until in listed(directory):
         for item in read_segment(segment, writer, previous, until=until):
             yield item
             if isinstance(item, Link):

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import threading
 import time
@@ -32,23 +31,21 @@ from headrace.audit.chain import Link, link
 from headrace.audit.ledger import Ledger
 from headrace.audit.quarantine import Quarantine, Why
 from headrace.audit.record import Entry, RecordError, canonical, parse, salvage
+from headrace.audit.recovery import locked, recover
 from headrace.audit.segments import (
     HASH,
     LARGEST_FRAME,
-    UNKNOWN,
     Damaged,
     Place,
-    Segment,
     Torn,
-    content,
     frame,
+    listed,
     read_links,
     read_segment,
     segment_path,
     segments,
 )
 from headrace.audit.spool_base import Base, Files, read_base, write_base
-from headrace.errors import refuse
 
 SEGMENT_BYTES: Final = 16 << 20
 MOST_WAITING: Final = 20_000
@@ -56,8 +53,6 @@ MOST_WAITING: Final = 20_000
 REST_S: Final = 0.05
 # How long an entry that is not urgent waits for others to be written with.
 COMPANY_S: Final = 0.005
-
-
 # A thread that reads a whole segment lets requests go first: after so many entries it rests.
 _AT_ONCE: Final = 32
 _BREATH_S: Final = 0.001
@@ -89,15 +84,16 @@ class Spool:
     def __init__(self, directory: Path, writer: str, *, files: Files | None = None) -> None:
         self.directory = directory
         self.writer = writer
-        self.torn: Torn | None = None
         self._files = files or Files()
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = _locked(directory)
+        self._lock = locked(directory)
         self.quarantine = Quarantine(directory, writer)
         self._base = read_base(directory)
-        self._heads: dict[int, bytes] = {}  # first sequence of a segment -> head before it
-        self.durable, head = self._recover()
-        self._next, self._head = self.durable, head
+        found = recover(directory, writer, self._base, self.quarantine)
+        self.torn = found.torn
+        self._heads = found.heads
+        self.durable = self._next = found.size
+        self._head = found.head
         self._written = self.durable
         self._pending: list[Link] = []  # have a place, are not written yet; the event loop's own
         self._promises: deque[tuple[int, asyncio.Future[Position], Position]] = deque()
@@ -225,7 +221,7 @@ class Spool:
         """Up to `most` durable links from `sequence` on, and what lies between them. One caller at a time; whoever goes
         on where the last call ended reads only what is new."""
         found: list[Link | Damaged] = []
-        for segment, until in self._listed():
+        for segment, until in listed(self.directory):
             if until is not None and until <= sequence:
                 continue
             place = self._place
@@ -244,15 +240,10 @@ class Spool:
                     sequence = place.sequence
         return found
 
-    def _listed(self) -> list[tuple[Segment, int | None]]:
-        """Segments, each with the first sequence of the next one."""
-        listed = segments(self.directory)
-        return list(zip(listed, [*(one.first for one in listed[1:]), None], strict=False))
-
     def drop_before(self, sequence: int) -> int:
         """Removes whole segments whose entries all lie before `sequence` and were drained. Returns how many."""
         gone = 0
-        for segment, until in self._listed():
+        for segment, until in listed(self.directory):
             if until is None or until > sequence:
                 break
             ledger = self._base.ledger
@@ -272,16 +263,6 @@ class Spool:
             gone += 1
         return gone
 
-    def set_aside(self, item: Damaged) -> None:
-        """Keeps damaged bytes in the quarantine. Raises OSError."""
-        self.quarantine.keep(
-            sequence=item.first,
-            entries=item.count,
-            why=Why.DAMAGED,
-            what=f"{item.bytes} bytes at {item.offset} of {item.path.name} are no whole entry",
-            data=content(item),
-        )
-
     def close(self) -> None:
         """Keeps every promise given, then lets go of the directory."""
         with contextlib.suppress(SpoolBroken):
@@ -294,55 +275,10 @@ class Spool:
             os.close(handle)
         os.close(self._lock)
 
-    # -- opening ------------------------------------------------------------------------------------------------------
-
-    def _recover(self) -> tuple[int, bytes]:
-        """Length and head of what is on disk. A torn end is cut off: it was never acknowledged."""
-        size, head = self._base.size, self._base.head
-        for segment, until in self._listed():
-            if segment.first < size:  # dropped in part before a crash: its entries are drained and in the base
-                segment.path.unlink()
-                continue
-            if segment.first != size:
-                raise _damaged(segment.path, f"begins at {segment.first} instead of {size}")
-            self._heads[segment.first] = head
-            for item in read_segment(segment, self.writer, head, until=until):
-                if isinstance(item, Damaged):
-                    self.set_aside(item)
-                    size, head = item.first + item.count, UNKNOWN
-                    continue
-                if isinstance(item, Torn):
-                    if until is not None:
-                        raise _damaged(item.path, f"broken at byte {item.offset}, and later segments exist")
-                    self._cut(item, size)
-                    break
-                proven = item.previous != UNKNOWN
-                if proven and link(self.writer, item.sequence, item.previous, item.record).hash != item.hash:
-                    raise _damaged(segment.path, f"entry {item.sequence} does not continue the chain")
-                size, head = item.sequence + 1, item.hash
-        return size, head
-
-    def _cut(self, torn: Torn, sequence: int) -> None:
-        """What is cut off is kept: were it an entry that the disk damaged, its bytes are evidence."""
-        self.torn = torn
-        self.quarantine.keep(
-            sequence=sequence,
-            entries=1,
-            why=Why.TORN,
-            what=f"{torn.bytes} bytes at the end of {torn.path.name} are no whole entry",
-            data=content(torn),
-        )
-        handle = os.open(torn.path, os.O_RDWR)
-        try:
-            os.ftruncate(handle, torn.offset)
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
     def _open_last(self) -> tuple[int, int]:
-        listed = segments(self.directory)
-        path = listed[-1].path if listed else segment_path(self.directory, self.durable)
-        if not listed:
+        found = segments(self.directory)
+        path = found[-1].path if found else segment_path(self.directory, self.durable)
+        if not found:
             self._heads[self.durable] = self._base.head
         handle = self._files.open(path)
         self._files.sync_directory(self.directory)
@@ -422,32 +358,6 @@ class Spool:
             _, promise, _ = self._promises.popleft()
             if not promise.done():
                 promise.set_exception(error)
-
-
-def _locked(directory: Path) -> int:
-    handle = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
-        raise refuse(
-            "--spool",
-            str(directory),
-            "another router writes there",
-            reason="two writers would break the chain",
-            next_step="give each replica a directory of its own",
-        ) from None
-    return handle
-
-
-def _damaged(path: Path, what: str) -> Exception:
-    return refuse(
-        str(path),
-        None,
-        f"the journal is damaged: it {what}",
-        reason="writing on would hide it",
-        next_step="keep the directory as evidence, run headrace audit verify on it, and start with an empty one",
-    )
 
 
 def replay(spool: Spool) -> Ledger:

@@ -86,7 +86,7 @@ class Drain:
             return 0
         for item in items:
             if isinstance(item, Damaged):
-                await asyncio.to_thread(self._spool.set_aside, item)
+                await asyncio.to_thread(self._spool.quarantine.keep_damaged, item)
         await self._write([item for item in items if isinstance(item, Link)])
         last = items[-1]
         self._position = last.sequence + 1 if isinstance(last, Link) else last.first + last.count

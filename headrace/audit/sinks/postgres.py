@@ -32,11 +32,10 @@ WHERE kind IN ('post', 'void', 'expire', 'refuse') AND ($1::interval IS NULL OR 
 ORDER BY at, request_id
 """
 # What PostgreSQL, or its client, says of a value that no column can hold: out of range, text with a zero character, ….
+# A violated constraint is not among them: whoever changed the table must see the way blocked, not a full quarantine.
 _UNFIT: Final = (
     asyncpg.DataError,
     asyncpg.exceptions._base.DataError,
-    asyncpg.CheckViolationError,
-    asyncpg.NotNullViolationError,
     asyncpg.ProgramLimitExceededError,
 )
 _UNREACHABLE: Final = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError)
