@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from typing import Final
@@ -34,7 +35,9 @@ class Admin:
             why = self._ready()
             return web.Response(status=200 if why is None else 503, text=f"{why or 'ready'}\n")
         if path == "/metrics":
-            text = self._services.metrics.render(self._services.engine, self._services.journal, behind=self._behind())
+            services = self._services
+            scrape = services.metrics.scrape(services.engine, services.journal, behind=self._behind())
+            text = await asyncio.to_thread(scrape.text)
             return web.Response(body=text, headers={"Content-Type": _PROMETHEUS})
         if path == "/state":
             return web.Response(body=self._state(), headers={"Content-Type": _JSON})

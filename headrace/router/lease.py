@@ -8,7 +8,7 @@ is published before it is in force.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -24,6 +24,7 @@ _KEPT: Final = 10
 # What a replica needed a round ago it still needs by this share: a pause of a moment gives nothing away.
 _FADES_NUM: Final = 7
 _FADES_DEN: Final = 8
+_UNUSED: Final = Account()
 
 
 class Leaser(Protocol):
@@ -78,8 +79,8 @@ def fixed(policy: RouterConfig) -> dict[str, int]:
     return dict(policy.totals)
 
 
-def used(state: State, policy: RouterConfig) -> dict[str, int]:
-    """What this replica uses of every limit now."""
+def used(state: State, policy: RouterConfig, names: Collection[str]) -> dict[str, int]:
+    """What this replica uses of some limits now."""
     now = state.now
     alive = {
         name: capacity.live(pool, state.pools[name], now) for name, pool in policy.pools.items() if not pool.dedicated
@@ -97,11 +98,11 @@ def used(state: State, policy: RouterConfig) -> dict[str, int]:
         found[f"provider/{provider}/instances"] = sum(alive[name] for name in same)
         found[f"provider/{provider}/gpus"] = sum(alive[name] * policy.pools[name].gpus_per_instance for name in same)
         found[f"provider/{provider}/spend"] = sum(spend[name] for name in same)
-    for scope in policy.limits_by_scope:
-        account = state.accounts.get(scope) or Account()
-        for kind in ("money", "requests", "tokens", "parallel"):
-            found[f"{scope}/{kind}"] = budget.usage(account, kind, now)
-    return {name: found.get(name, 0) for name in policy.totals}
+    for name in names:
+        scope, _, kind = name.rpartition("/")
+        if scope in policy.limits_by_scope:
+            found[name] = budget.usage(state.accounts.get(scope) or _UNUSED, kind, now)
+    return {name: found.get(name, 0) for name in names}
 
 
 def asks(
@@ -113,17 +114,20 @@ def asks(
     lost: Mapping[str, int] | None = None,
     short: Mapping[str, int] | None = None,
     before: Mapping[str, int] | None = None,
+    names: Collection[str] | None = None,
 ) -> list[Ask]:
-    """What to hold, to take and to publish of every limit.
+    """What to hold, to take and to publish of every limit, or of those in `names`: each stands for itself.
 
     `others` is what living replicas published of each, None where that was not heard in the last round: a share stays
     as it is then, because others may need less, or hold more, than when they were last heard. `lost` is what dead ones
     hold for good (of money), `short` what requests lacked here since the last round (see `shortages`), `before` what
     this replica needed then.
     """
-    in_use = used(state, policy)
+    names = policy.totals if names is None else names
+    in_use = used(state, policy, names)
     found = []
-    for name, total in policy.totals.items():
+    for name in names:
+        total = policy.totals[name]
         limit, now_used = state.leases.get(name, 0), in_use[name]
         known = others.get(name, ()) if others is not None else ()
         there = total - (lost or {}).get(name, 0)

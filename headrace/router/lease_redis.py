@@ -1,4 +1,4 @@
-"""Shares kept in Redis: one script, atomic over all limits. Never on a request's path.
+"""Shares kept in Redis: one script, atomic over the limits that it is given. Never on a request's path.
 
 A replica that loses Redis keeps its shares. Its shares go to others only after it has been silent for `TAKEOVER_S`; it
 stops by itself a little earlier, so both sides of a partition together never exceed a limit. What a silent replica held
@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -25,6 +25,10 @@ from headrace.router.engine import Engine
 from headrace.router.lease import Ask, Other, asks
 
 STEP_S: Final = 0.25
+# With hundreds of limits a round takes its time; the pause is four times that, and at most this.
+LONGEST_STEP_S: Final = 1.0
+# Limits that are asked for at once: a millisecond of work.
+FEW: Final = 50
 TAKEOVER_S: Final = 60.0
 # A replica's own limit is shorter, by more than two clocks can drift apart in that time.
 _OWN_LIMIT_S: Final = 50.0
@@ -100,6 +104,11 @@ def _others(text: str) -> tuple[Other, ...]:
     return tuple(found)
 
 
+def _few(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(names), FEW):
+        yield names[start : start + FEW]
+
+
 class RedisLeaser:
     """Keeps this replica's shares. Numbers pass as text: doubles in Lua hold 53 bits, a year's budget needs less."""
 
@@ -128,41 +137,54 @@ class RedisLeaser:
         return f"{name}@{self._engine.state.period}" if name.endswith("/money") else name
 
     async def step(self) -> None:
-        """One round. A Redis that does not answer leaves the shares as they are, until our own limit passes."""
+        """One round. A Redis that does not answer leaves the shares as they are, until our own limit passes.
+
+        A few limits at a time, so that hundreds of them never hold up a request: each limit stands for itself, and what
+        is asked of it is in force here before it is told.
+        """
         engine = self._engine
         started = time.monotonic()
-        asked = asks(
-            engine.state,
-            engine.policy,
-            me=self._replica,
-            others=self._others,
-            lost=self._dead,
-            short=engine.take_short(),
-            before=self._needs,
-        )
-        self._needs = {ask.name: ask.need for ask in asked}
-        engine.lease({ask.name: ask.limit for ask in asked if ask.limit < engine.state.leases.get(ask.name, 0)})
-        try:
-            answer = await self._say(asked)
-            granted = [int(answer[3 * index]) for index in range(len(asked))]
-            dead = {ask.name: int(answer[3 * index + 1]) for index, ask in enumerate(asked)}
-            others = {ask.name: _others(answer[3 * index + 2]) for index, ask in enumerate(asked)}
-        except (RedisError, OSError, TimeoutError) as error:
-            self._silent(error)
-            return
-        self._heard, self._lost = started, False
-        self._dead, self._others = dead, others
+        short, others = engine.take_short(), self._others
+        heard: dict[str, tuple[Other, ...]] = {}
+        for names in _few(list(engine.policy.totals)):
+            asked = asks(
+                engine.state,
+                engine.policy,
+                me=self._replica,
+                others=others,
+                lost=self._dead,
+                short=short,
+                before=self._needs,
+                # A reload between two answers may have taken some away.
+                names=[name for name in names if name in engine.policy.totals],
+            )
+            self._needs |= {ask.name: ask.need for ask in asked}
+            engine.lease({ask.name: ask.limit for ask in asked if ask.limit < engine.state.leases.get(ask.name, 0)})
+            try:
+                answer = await self._say(asked)
+                granted = [int(answer[3 * index]) for index in range(len(asked))]
+                self._dead |= {ask.name: int(answer[3 * index + 1]) for index, ask in enumerate(asked)}
+                heard |= {ask.name: _others(answer[3 * index + 2]) for index, ask in enumerate(asked)}
+            except (RedisError, OSError, TimeoutError) as error:
+                self._silent(error)
+                return
+            self._take(asked, granted, heard)
+        self._heard, self._lost, self._others = started, False, heard
+
+    def _take(self, asked: Sequence[Ask], granted: Sequence[int], heard: Mapping[str, Sequence[Other]]) -> None:
+        """What Redis said of some limits is in force."""
+        engine = self._engine
         engine.spent_elsewhere(
             {
-                ask.name.removesuffix("/money"): self._dead[ask.name] + sum(one.base for one in self._others[ask.name])
+                ask.name.removesuffix("/money"): self._dead[ask.name] + sum(one.base for one in heard[ask.name])
                 for ask in asked
                 if ask.sticky
             }
         )
         shares = {}
-        for index, ask in enumerate(asked):
+        for ask, grant in zip(asked, granted, strict=True):
             # What was published only because it is still in use above the limit is no share to fill again.
-            share = granted[index] if granted[index] > ask.held else ask.limit
+            share = grant if grant > ask.held else ask.limit
             shares[ask.name] = min(share, engine.policy.totals.get(ask.name, 0))
         engine.lease(shares)
 
@@ -187,9 +209,10 @@ class RedisLeaser:
     async def run(self) -> None:
         """Rounds for ever. A round that fails, for whatever reason, is one in which Redis heard nothing of us: others
         take our shares in the end, so our own limit must hold."""
-        failing = False
+        failing, took = False, 0.0
         while True:
-            await asyncio.sleep(STEP_S)
+            await asyncio.sleep(max(STEP_S, min(LONGEST_STEP_S, 4 * took)))
+            began = time.monotonic()
             try:
                 await self.step()
                 failing = False
@@ -199,6 +222,7 @@ class RedisLeaser:
                 failing = True
                 self._failed("shares")
                 self._silent(error)
+            took = time.monotonic() - began
 
     async def close(self) -> None:
         """Gives back what is not used."""

@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Final
 
-from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
@@ -91,7 +90,7 @@ def _go_number(value: float) -> str:
 
 
 class Metrics:
-    """All series of one router, in a registry of their own."""
+    """All series of one router."""
 
     def __init__(self) -> None:
         self._requests = Count("requests", "Requests by end.", "workload", "tenant", "pool", "status")
@@ -117,9 +116,6 @@ class Metrics:
         self._first_token = Spread("time_to_first_token_seconds", "From arrival to first byte.", _SECONDS, *_ROUTED)
         self._inter_token = Spread("inter_token_seconds", "Mean time between tokens.", _TOKEN_S, *_ROUTED)
         self._latency = Spread("request_seconds", "From arrival to the end.", _SECONDS, *_ROUTED)
-        self._gauges: list[GaugeMetricFamily] = []
-        self.registry = CollectorRegistry()
-        self.registry.register(self)
 
     # -- what happened ------------------------------------------------------------------------------------------------
 
@@ -215,17 +211,28 @@ class Metrics:
 
     # -- what a scrape sees -------------------------------------------------------------------------------------------
 
+    def scrape(self, engine: Engine, journal: Journal, *, behind: int) -> Scrape:
+        """What a scrape shows, gauges read from the state now. `behind`: records that the sink lacks."""
+        series = [one for one in vars(self).values() if isinstance(one, Count | Spread)]
+        return Scrape(series, [*_gauges(engine), *_records(journal, behind)])
+
+
+class Scrape:
+    """One scrape. `text` takes tens of milliseconds with many tenants: call it from a thread."""
+
+    def __init__(self, series: list[Count | Spread], gauges: list[GaugeMetricFamily]) -> None:
+        self._series = series
+        self._gauges = gauges
+
     def collect(self) -> Iterator[Metric]:
-        """All families, for the registry."""
-        for one in vars(self).values():
-            if isinstance(one, Count | Spread):
-                yield one.family()
+        """All families, as a registry gives them."""
+        for one in self._series:
+            yield one.family()
         yield from self._gauges
 
-    def render(self, engine: Engine, journal: Journal, *, behind: int) -> bytes:
-        """The text format, with gauges read from the state now. `behind`: records that the sink lacks."""
-        self._gauges = [*_gauges(engine), *_records(journal, behind)]
-        return generate_latest(self.registry)
+    def text(self) -> bytes:
+        """The text format. Counts go on meanwhile: two of them may be a request apart."""
+        return generate_latest(self)
 
 
 def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:

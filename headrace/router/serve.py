@@ -141,7 +141,7 @@ class Router:
         self.calendar = Calendar()
         policy = read_config(options.config)
         keys = load_keys(_read(options.keys, "--keys"), policy)
-        self.spool = Spool(options.spool, options.replica)
+        self.spool = _open(options.spool, options.replica)
         if self.spool.torn is not None:
             _LOG.warning("cut off a torn end of the journal", extra={"fields": {"bytes": self.spool.torn.bytes}})
         self.metrics = Metrics()
@@ -418,6 +418,19 @@ class Router:
                     **fields,
                 }
             )
+
+
+def _open(directory: Path, replica: str) -> Spool:
+    try:
+        return Spool(directory, replica)
+    except OSError as error:
+        raise refuse(
+            "--spool",
+            str(directory),
+            f"the journal can't be opened ({error.strerror})",
+            reason="what can't be recorded is not served",
+            next_step="check the volume, its free space and its rights",
+        ) from None
 
 
 def _read(path: Path, option: str) -> bytes:

@@ -15,6 +15,7 @@ from headrace.audit.checkpoints import Checkpoints, FolderStore
 from headrace.audit.record import Entry, Kind, parse
 from headrace.audit.spool import Spool, SpoolBroken, replay
 from headrace.audit.spool_base import Files
+from headrace.errors import Refused
 from headrace.router import background, lease_redis
 from headrace.router.alerts import Webhook
 from headrace.router.background import Background, every
@@ -119,11 +120,21 @@ async def test_a_router_whose_clock_fails_is_not_ready_and_says_so(
     await until(lambda: router.not_ready() == "background work fails: clock")
     broken[0] = False
     await until(lambda: router.not_ready() is None)
-    assert b'headrace_background_failures_total{task="clock"}' in router.metrics.render(
-        router.engine, router._journal, behind=0
-    )
+    scraped = router.metrics.scrape(router.engine, router._journal, behind=3).text()
+    for line in (
+        b'headrace_background_failures_total{task="clock"}',
+        b"headrace_sink_behind 3.0",
+        b'headrace_journal_set_aside{why="damaged"} 0.0',
+    ):
+        assert line in scraped
     await router.background.stop()
     router.spool.close()
+
+
+async def test_a_journal_that_cannot_be_opened_is_a_sentence(files: Options) -> None:
+    files.spool.write_text("a file where the folder should be")
+    with pytest.raises(Refused, match="the journal can't be opened"):
+        Router(files)
 
 
 @pytest.mark.parametrize("fault", ["answer", "raise"])
@@ -149,6 +160,42 @@ async def test_a_replica_that_does_not_understand_redis_stops_at_its_own_limit(
     assert not task.done(), "its rounds go on: Redis may be understood again"
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_hundreds_of_limits_are_asked_for_a_few_at_a_time_and_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = {"budgetNanoUsd": 10**12, "requestsPerMinute": 100, "parallelRequests": 10}
+    tenants = {f"t{n}": {"limits": limits, "projects": {"p": limits}} for n in range(100)}
+    policy = config(tenants=tenants)
+    engine = Engine(policy, clock=lambda: 0.0, period="2026-11", leases={}, accounts={})
+    leaser = RedisLeaser("redis://127.0.0.1:1/0", "router-0", engine)
+    told: list[list[str]] = []
+
+    async def say(asked: Sequence[Ask]) -> list[str]:
+        told.append([ask.name for ask in asked])
+        for ask in asked:
+            assert engine.state.leases.get(ask.name, 0) <= ask.held, "a smaller share is in force before it is told"
+        await asyncio.sleep(0)
+        # Another replica needs as much as we do, and holds nothing yet.
+        return [text for ask in asked for text in (str(ask.want), "0", f"router-1 0 0 {ask.total}")]
+
+    monkeypatch.setattr(leaser, "_say", say)
+    await leaser.step()
+    await leaser.step()
+    rounds = [name for names in told for name in names]
+    assert rounds == list(policy.totals) * 2
+    assert max(map(len, told)) <= lease_redis.FEW < len(policy.totals) / 10
+    assert engine.state.leases["tenant/t7/requests"] > 0
+    await leaser.step()
+    assert all(engine.state.leases[name] <= total for name, total in policy.totals.items())
+
+    async def failing(asked: Sequence[Ask]) -> list[str]:
+        if len(told) > 20:
+            raise OSError
+        return await say(asked)
+
+    monkeypatch.setattr(leaser, "_say", failing)
+    await leaser.step()
+    assert leaser._others is None, "a round that broke off in its middle heard of nobody"
 
 
 async def test_an_alert_that_cannot_be_sent_does_not_stop_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
