@@ -16,13 +16,13 @@ from headrace.catalog.load import allowed_jurisdictions
 from headrace.catalog.price import price_book
 from headrace.errors import Refused
 from headrace.router import budget
+from headrace.router.calendar import Calendar, min_instances
 from headrace.router.callers import MOST_CALLERS, Callers, fingerprint
 from headrace.router.classify import Caller, Parsed, classify, infer_class
 from headrace.router.config import CallerBreaker, RouterConfig, from_json, to_json
 from headrace.router.decide import decide
 from headrace.router.keys import authenticate, digest, load_keys
 from headrace.router.render import Deployed, render
-from headrace.router.serve import Calendar, min_instances
 from headrace.router.sse import StreamFilter
 from headrace.router.types import NANO, Refusal, Route, Window
 from headrace.router.upstream import read_signals
