@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import textwrap
 from collections.abc import Iterator, Mapping
@@ -36,6 +37,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest_socket.enable_socket()
     else:
         pytest_socket.disable_socket(allow_unix_socket=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs the whole sandbox comes last: it then runs until the session ends, and nothing that measures time
+    shares the machine with a control plane that it doesn't need."""
+    needing = {item.path for item in items if "sandbox" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: item.path in needing)
 
 
 @pytest.fixture(scope="session")
@@ -112,10 +120,26 @@ def stack(sandbox_context: SandboxContext, pulumi_engine: engine.Engine, tmp_pat
 
     yield make
     for one in made:
-        one.cancel()
-        one.destroy(check=False)
-        one.remove()
+        if _holds_something(one) and one.destroy(check=False).returncode != 0:
+            one.cancel()  # a command of it was killed
+            one.destroy(check=False)
+        if _holds_something(one):
+            one.remove()
+        for file in _state_files(one, "*"):
+            file.unlink()
         (sandbox_context.directory.parent / "config" / f"Pulumi.{one.name}.yaml").unlink(missing_ok=True)
+
+
+def _holds_something(one: Stack) -> bool:
+    """Whether the stack's state names a resource, read from the backend's folder: a command takes a second."""
+    checkpoints = (json.loads(file.read_text(encoding="utf-8"))["checkpoint"] for file in _state_files(one, ""))
+    latest = (checkpoint.get("latest") or {} for checkpoint in checkpoints)
+    return any(state.get("resources") or state.get("pending_operations") for state in latest)
+
+
+def _state_files(one: Stack, ending: str) -> list[Path]:
+    """The stack's state in the backend's folder, and with the ending `*` its backup too."""
+    return list((one.context.directory.parent / "state" / ".pulumi" / "stacks").glob(f"*/{one.name}.json{ending}"))
 
 
 def _write(program: str | Mapping[str, str], folder: Path) -> Path:

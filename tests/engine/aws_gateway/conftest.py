@@ -92,7 +92,7 @@ class Cloud:
             assert not report.has_errors(), f"{model.name}: {report.generate_report()}"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     running = Cloud(tmp_path_factory.mktemp("aws"))
     try:
@@ -102,7 +102,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         running.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def network(cloud: Cloud) -> dict[str, Any]:
     """A VPC with one subnet in each of three zones, which many tests put something into."""
     return make_network(cloud, 40)
@@ -121,7 +121,7 @@ def make_network(cloud: Cloud, number: int) -> dict[str, Any]:
     return {"vpc": vpc, "subnets": subnets}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def role(cloud: Cloud) -> Callable[[str], str]:
     """Creates an IAM role and returns its ARN."""
 
@@ -131,7 +131,7 @@ def role(cloud: Cloud) -> Callable[[str], str]:
     return make
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster(cloud: Cloud, network: dict[str, Any], role: Callable[[str], str]) -> str:
     """An active cluster named `shared` with the API authentication mode."""
     eks = cloud.client("eks")

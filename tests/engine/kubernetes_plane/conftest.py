@@ -15,7 +15,7 @@ from headrace_sandbox.kubernetes.services import services as kubernetes_services
 from .plane import Plane
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
     directory = tmp_path_factory.mktemp("sandbox")
     context = supervise.open_context(directory)
