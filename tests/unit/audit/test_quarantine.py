@@ -312,7 +312,7 @@ async def test_nothing_that_nobody_thought_of_ends_the_drain(tmp_path: Path, mon
     await fill(spool, 8)
     drain = Drain(spool, sink, failed=failed.append)
     task = asyncio.create_task(drain.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while sequences(sink) != list(range(8)):
             assert not task.done(), "the drain has ended"
             await asyncio.sleep(0.001)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -118,20 +119,30 @@ def test_a_go_that_is_too_old_is_not_used(modules: Path, tmp_path: Path, monkeyp
 
 
 def test_two_at_once_make_one_build(modules: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    go(tmp_path, monkeypatch, 'sleep 0.5; echo tool > "$out"')
+    goes_on = tmp_path / "goes-on"
+    go(tmp_path, monkeypatch, f'while [ ! -e "{goes_on}" ]; do sleep 0.05; done; echo tool > "$out"')
     code = (
         "import pathlib, sys; from headrace_sandbox import gobuild; "
         "print(gobuild.build('tool', modules=pathlib.Path(sys.argv[1])))"
     )
-    running = [
-        subprocess.Popen([sys.executable, "-c", code, str(modules)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        for _ in range(2)
-    ]
-    results = [process.communicate() for process in running]
-    assert [process.returncode for process in running] == [0, 0]
-    assert results[0][0] == results[1][0]
-    assert builds(tmp_path) == 1, "the second waits and takes the first one's result"
-    assert any(b"waiting for process" in said for _, said in results), "and says for whom it waits"
+
+    def start() -> subprocess.Popen[bytes]:
+        argv = [sys.executable, "-c", code, str(modules)]
+        return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    first = start()
+    while not builds(tmp_path):
+        assert first.poll() is None, first.communicate()
+        time.sleep(0.05)
+    second = start()
+    assert second.stderr is not None
+    said = next((line for line in second.stderr if b"waiting for" in line), b"nothing")
+    assert b"waiting for process" in said, "the second says for whom it waits"
+    goes_on.touch()
+    results = [process.communicate()[0] for process in (first, second)]
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert results[0] == results[1]
+    assert builds(tmp_path) == 1, "the second takes the first one's result"
 
 
 def test_a_killed_holder_leaves_no_lock(tmp_path: Path) -> None:
@@ -154,7 +165,7 @@ def test_a_killed_holder_leaves_no_lock(tmp_path: Path) -> None:
 
     thread = threading.Thread(target=take)
     thread.start()
-    thread.join(5)
+    thread.join(60)
     assert got.is_set()
 
 
