@@ -12,11 +12,15 @@ import polars as pl
 from headrace.errors import refuse
 from headrace.planner.arrays import BIN_S, HOUR_S, Floats
 from headrace.planner.levels import Demand
+from headrace.planner.textfile import check_file, separator
 
 COLUMNS: Final = ("start_s", "gpus")
 # A trace of more than five years is taken for milliseconds, and so is a start after the year 5138.
 LONGEST_S: Final = 5 * 366 * 86400.0
 LATEST_S: Final = 1e11
+# Rows further apart than a week are no demand; fewer steps than this tell nothing about their unit.
+LONGEST_STEP_S: Final = 7 * 86400.0
+FEWEST_STEPS: Final = 10
 # A fleet larger than this is taken for a mistake (requests, tokens) rather than for GPUs.
 MOST_GPUS: Final = 20_000
 
@@ -34,10 +38,7 @@ class DemandFile:
 
 def read_table(path: Path, option: str) -> pl.DataFrame:
     """A CSV (also .gz), JSONL or Parquet file with every CSV column as text; refused if it can't be read."""
-    if not path.is_file():
-        raise refuse(option, str(path), "no such file", next_step="check the path")
-    if path.stat().st_size == 0:
-        raise refuse(option, str(path), "is empty", next_step="give a file with a header and at least one row")
+    check_file(path, option)
     try:
         name = path.name.removesuffix(".gz")
         if name.endswith(".parquet"):
@@ -45,7 +46,7 @@ def read_table(path: Path, option: str) -> pl.DataFrame:
         elif name.endswith((".jsonl", ".ndjson")):
             frame = pl.read_ndjson(path)
         else:
-            frame = pl.read_csv(path, infer_schema=False, truncate_ragged_lines=True)
+            frame = _read_csv(path, separator(path, option))
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise refuse(
@@ -56,9 +57,21 @@ def read_table(path: Path, option: str) -> pl.DataFrame:
     return frame.rename({column: column.strip() for column in frame.columns})
 
 
+def _read_csv(path: Path, between: str) -> pl.DataFrame:
+    """Every column as text; where commas don't separate columns, one between digits is a decimal comma."""
+    frame = pl.read_csv(path, infer_schema=False, truncate_ragged_lines=True, separator=between, encoding="utf8-lossy")
+    if between == ",":
+        return frame
+    return frame.with_columns(pl.all().str.replace(r"^\s*([+-]?\d+),(\d+)\s*$", "$1.$2"))
+
+
 def read_demand(path: Path, *, option: str = "--demand") -> DemandFile:
     """A demand file on the model's grid, in whole hours; see `piecewise` for the end of the last row."""
     frame = read_table(path, option)
+    if any(column not in frame.columns for column in COLUMNS):
+        lower = {column: column.lower() for column in frame.columns}
+        if len(set(lower.values())) == len(lower):
+            frame = frame.rename(lower)
     missing = [column for column in COLUMNS if column not in frame.columns]
     if missing:
         raise refuse(
@@ -72,7 +85,13 @@ def read_demand(path: Path, *, option: str = "--demand") -> DemandFile:
     start, gpus = numbers["start_s"].to_numpy(), numbers["gpus"].to_numpy()
     valid = np.isfinite(start) & np.isfinite(gpus)
     if not valid.any():
-        raise refuse(option, str(path), "holds no row with two numbers", next_step="check the file's separator")
+        raise refuse(
+            option,
+            str(path),
+            "holds no row with two numbers",
+            reason=f"its first row is {', '.join(f'{name} {frame[name][0]!r}' for name in COLUMNS)}",
+            next_step="give start_s in seconds and gpus as a number",
+        )
     start, gpus = start[valid], gpus[valid]
     _check_values(path, option, start, gpus)
     order = np.argsort(start, kind="stable")
@@ -94,6 +113,7 @@ def _check_values(path: Path, option: str, start: Floats, gpus: Floats) -> None:
     if start.min() < 0:
         raise refuse(option, float(start.min()), "start_s can't be negative", next_step=f"correct {path}")
     check_span(float(start.min()), float(start.max()), "start_s", option)
+    check_steps(np.unique(start), "start_s", option)
 
 
 def check_size(gpus: float, option: str) -> None:
@@ -116,6 +136,23 @@ def check_span(first_s: float, last_s: float, column: str, option: str) -> None:
             last_s,
             f"{column} looks like milliseconds",
             reason=f"as seconds the file would span {(last_s - first_s) / 86400 / 365:,.3g} years",
+            next_step="divide the column by 1000",
+        )
+
+
+def check_steps(starts: Floats, column: str, option: str) -> None:
+    """Refuse short series in milliseconds, whose span is still believable: every step is then a multiple of 1000, and a
+    usual one is hours long without being whole hours, or longer than a week."""
+    steps = np.diff(starts)
+    if len(steps) < FEWEST_STEPS or np.any(steps % 1000):
+        return
+    typical = float(np.median(steps))
+    if typical > LONGEST_STEP_S or (typical >= 10_000 and np.any(steps % HOUR_S)):
+        raise refuse(
+            option,
+            f"{typical:.0f}",
+            f"{column} looks like milliseconds",
+            reason="this is the usual step between rows, and every step is a multiple of 1000",
             next_step="divide the column by 1000",
         )
 

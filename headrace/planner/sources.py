@@ -16,6 +16,7 @@ from typing import Final
 import polars as pl
 
 from headrace.errors import refuse
+from headrace.planner.textfile import check_file, separator
 
 # canonical column -> names it goes by, lower case, in order of preference
 REQUEST_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -81,10 +82,7 @@ class Source:
 
 def scan(path: Path, option: str) -> pl.LazyFrame:
     """A lazy frame; CSV columns are text until a column's meaning is known."""
-    if not path.is_file():
-        raise refuse(option, str(path), "no such file", next_step="check the path")
-    if path.stat().st_size == 0:
-        raise refuse(option, str(path), "is empty", next_step="give a file with a header and at least one row")
+    check_file(path, option)
     name = path.name.removesuffix(".gz")
     try:
         if name.endswith(".parquet"):
@@ -92,7 +90,14 @@ def scan(path: Path, option: str) -> pl.LazyFrame:
         elif name.endswith((".jsonl", ".ndjson")):
             frame = _flat(pl.scan_ndjson(path, ignore_errors=True, infer_schema_length=1000))
         else:
-            frame = pl.scan_csv(path, infer_schema=False, truncate_ragged_lines=True, ignore_errors=True)
+            frame = pl.scan_csv(
+                path,
+                infer_schema=False,
+                truncate_ragged_lines=True,
+                ignore_errors=True,
+                separator=separator(path, option),
+                encoding="utf8-lossy",
+            )
         frame.collect_schema()
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
         line = str(error).splitlines()[0] if str(error) else type(error).__name__

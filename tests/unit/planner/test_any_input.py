@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
+import re
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.errors import Refused
+from headrace.planner.backtest import run_backtest
 from headrace.planner.demand_file import read_demand
 from headrace.planner.ingest import ingest
+from headrace.planner.tariff import Tariff
 from headrace.planner.workload import Workload, read_workload
 
 HEADERS = (
@@ -45,6 +51,84 @@ def answers_or_refuses(path: Path) -> None:
             read()
         except Refused as refused:
             assert all(str(problem).endswith(".") for problem in refused.problems)
+
+
+DRESSES: tuple[tuple[str, Callable[[str], bytes]], ...] = (
+    ("plain", lambda text: text.encode()),
+    ("byte order mark", lambda text: ("\ufeff" + text).encode()),
+    ("line ends of Windows", lambda text: text.replace("\n", "\r\n").encode()),
+    ("semicolons and decimal commas", lambda text: text.replace(",", ";").replace(".", ",").encode()),
+    ("tabs", lambda text: text.replace(",", "\t").encode()),
+    ("capitals and blanks", lambda text: text.replace("start_s,gpus", "Start_S, GPUs").encode()),
+    ("quotes", lambda text: text.replace("start_s,gpus", '"start_s","gpus"').encode()),
+    ("repeated rows", lambda text: (text + text.partition("\n")[2]).encode()),
+    ("reversed rows", lambda text: "\n".join(["start_s,gpus", *reversed(text.splitlines()[1:])]).encode()),
+    ("a note in Latin-1", lambda text: text.replace("\n", ",\xe4\n").encode("latin-1")),
+    ("gzip", lambda text: gzip.compress(text.encode())),
+)
+PLAIN = "start_s,gpus\n" + "".join(f"{hour * 3600 + 10 * (hour % 3)},{(hour * 7) % 5 + 0.5}\n" for hour in range(60))
+
+
+@pytest.mark.parametrize(("name", "dress"), DRESSES, ids=[name for name, _ in DRESSES])
+def test_the_same_demand_in_another_dress_is_the_same_demand(
+    name: str, dress: Callable[[str], bytes], tmp_path: Path
+) -> None:
+    plain, other = tmp_path / "plain.csv", tmp_path / ("other.csv.gz" if name == "gzip" else "other.csv")
+    plain.write_text(PLAIN, encoding="utf-8")
+    other.write_bytes(dress(PLAIN))
+    expected, found = read_demand(plain).demand, read_demand(other).demand
+    assert found.origin_s == expected.origin_s
+    assert np.array_equal(found.gpus, expected.gpus)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("ms.csv", "start_s,gpus\n" + "".join(f"{hour * 3_600_000},2\n" for hour in range(40)), "looks like millis"),
+        ("ms.csv", "start_s,gpus\n" + "".join(f"{step * 10_000},2\n" for step in range(40)), "looks like millis"),
+        ("iso.csv", "start_s,gpus\n2026-11-01T00:00:00Z,3\n", "its first row is start_s '2026-11-01T00:00:00Z'"),
+        ("utf16.csv", "start_s,gpus\n0,1\n".encode("utf-16"), "is no text in UTF-8"),
+        ("plain.csv.gz", "start_s,gpus\n0,1\n", "isn't compressed as its name says"),
+        ("cut.csv.gz", gzip.compress(PLAIN.encode())[:40], "can't be unpacked"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(name: str, content: str | bytes, sentence: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.raises(Refused, match=re.escape(sentence)):
+        read_demand(path)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 40), st.floats(0, 30) | st.sampled_from([0.0, 1e-12, float("nan"), float("inf")])),
+        min_size=1,
+        max_size=12,
+    ),
+    st.floats(0.1, 3),
+    st.sampled_from([0.0, 0.25, 1.0]),
+)
+def test_any_readable_demand_is_decided_for_every_hour(
+    rows: list[tuple[float, float]], beta: float, train_days: float
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "t.csv"
+        text = "".join(f"{hour * 3600:.0f},{gpus}\n" for hour, gpus in rows)
+        path.write_text(f"start_s,gpus\n{text}", encoding="utf-8")
+        try:
+            demand = read_demand(path).demand
+            found = run_backtest(
+                demand, Tariff(dedicated_usd_hour=3.6 * beta, serverless_usd_second=0.001), train_days=train_days
+            )
+        except Refused as refused:
+            assert refused.problems
+            return
+    hours = found.hour_start_s
+    assert len(hours) == len(found.chosen.dedicated) == demand.hours - found.train_hours > 0
+    assert np.all(np.diff(hours) == 3600), "no hour is missing"
+    assert np.all(found.chosen.dedicated >= 0)
+    assert found.chosen.cost_usd >= found.bound.hourly_usd * (1 - 1e-12), "nothing beats the lower bound"
 
 
 # polars warns of quotes that it had to guess about, which these tables are full of.
