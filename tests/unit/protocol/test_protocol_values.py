@@ -11,11 +11,14 @@ from headrace.protocol.values import (
     Asset,
     Props,
     Secret,
+    Value,
+    bare,
     conceal,
     decode,
     encode,
     has_secret,
     has_unknown,
+    is_empty,
     is_unknown,
     redact,
     reveal,
@@ -58,6 +61,18 @@ def test_an_unknown_has_no_truth_so_that_it_cannot_be_taken_for_a_value() -> Non
     assert is_unknown(Secret(UNKNOWN))
     assert has_unknown({"a": [{"b": Secret({"c": UNKNOWN})}]})
     assert not has_unknown({"a": [1, {}]})
+
+
+@pytest.mark.parametrize("said", [UNKNOWN, 0, False, "x", [UNKNOWN], {"a": None}])
+def test_what_is_unknown_or_zero_still_says_something(said: Value) -> None:
+    assert not is_empty(Secret(said))
+    assert bare(Secret(Secret(said))) == said
+
+
+@pytest.mark.parametrize("nothing", [None, "", [], {}])
+def test_nothing_is_empty_also_where_it_is_secret(nothing: Value) -> None:
+    assert is_empty(nothing)
+    assert is_empty(Secret(nothing))
 
 
 def test_a_secret_never_shows_in_text() -> None:
