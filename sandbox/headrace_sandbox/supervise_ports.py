@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import socket
 import threading
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -21,6 +23,8 @@ LOOPBACK: Final = "127.0.0.1"
 # A killed process with many threads counts as dead while its last threads still hold its sockets.
 _RELEASE_S: Final = 10.0
 _POLL_S: Final = 0.05
+# Below the ports that Linux gives to outgoing connections (net.ipv4.ip_local_port_range: 32768 and up).
+_PORTS: Final = range(15_000, 30_000)
 _BY_PROCESS: Final = " by process"
 
 
@@ -46,7 +50,7 @@ class Ports:
         with cache.locked(self._file.with_name(".ports.lock"), what="choose a port"):
             known = self._read()
             if name not in known:
-                known[name] = _free_port(taken=set(known.values()))
+                known[name] = free_port(taken=set(known.values()))
                 write_json(self._file, known)
             return known[name]
 
@@ -57,12 +61,13 @@ class Ports:
         return {str(name): int(port) for name, port in loaded.items()}
 
 
-def _free_port(*, taken: set[int]) -> int:
+def free_port(*, taken: Collection[int] = ()) -> int:
+    """A free loopback port that the system gives nobody by itself, so that it is still free a minute from now, and when
+    a part that was killed starts anew."""
+    random_ = random.SystemRandom()
     while True:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            probe.bind((LOOPBACK, 0))
-            port = int(probe.getsockname()[1])
-        if port not in taken:
+        port = random_.randrange(_PORTS.start, _PORTS.stop)
+        if port not in taken and _bind_error(port) is None:
             return port
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from botocore.validate import ParamValidator
 
 from headrace_sandbox.aws.services import services
 from headrace_sandbox.service import SandboxContext
+from headrace_sandbox.supervise_ports import free_port
 
 REGION = "eu-central-1"
 TRUST = (
@@ -36,9 +36,7 @@ class Cloud:
 
     def _port(self, name: str) -> int:
         if name not in self._ports:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                self._ports[name] = probe.getsockname()[1]
+            self._ports[name] = free_port(taken=self._ports.values())
         return self._ports[name]
 
     @property

@@ -13,7 +13,8 @@ import pytest
 from headrace.audit.sinks.base import SinkUnavailable
 from headrace.audit.sinks.migrate import Login, migrate, verifier
 from headrace.audit.sinks.postgres import PostgresSink
-from tests.engine.router.world import free_port, postgres_ready, start_postgres, wait_for
+from headrace_sandbox.supervise_ports import free_port
+from tests.engine.router.world import postgres_ready, start_postgres, wait_for
 
 pytestmark = [pytest.mark.engine, pytest.mark.enable_socket]
 MASTER = Login(user="postgres", password="unused where the server trusts loopback")

@@ -26,7 +26,8 @@ from headrace.planner.ingest import ingest
 from headrace.planner.ledger import ENVIRONMENT_VARIABLE
 from headrace.planner.sample import WORKLOAD as SAMPLE
 from headrace.planner.traffic import Traffic
-from tests.engine.router.world import free_port, postgres_ready, start_postgres, wait_for
+from headrace_sandbox.supervise_ports import free_port
+from tests.engine.router.world import postgres_ready, start_postgres, wait_for
 from tests.unit.planner.test_ledger import REQUESTS, START_S, WORKLOAD, journal, some_hours
 
 pytestmark = pytest.mark.engine

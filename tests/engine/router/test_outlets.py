@@ -23,13 +23,13 @@ from headrace.audit.checkpoints import BucketStore
 from headrace.router.alerts import Webhook
 from headrace.router.types import NANO
 from headrace_sandbox.model_servers.behaviour import Behaviour
+from headrace_sandbox.supervise_ports import free_port
 from tests.engine.router.world import (
     PATIENT,
     SECRET,
     Replica,
     ask,
     floor_at,
-    free_port,
     idle,
     model_server,
     until,

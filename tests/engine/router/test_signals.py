@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from headrace.router.upstream import Upstream
-from tests.engine.router.world import free_port
+from headrace_sandbox.supervise_ports import free_port
 
 pytestmark = pytest.mark.engine
 

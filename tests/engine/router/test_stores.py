@@ -25,13 +25,13 @@ from headrace.audit.spool import Spool
 from headrace.router.types import NANO
 from headrace.router.waste import waste
 from headrace_sandbox.model_servers.behaviour import Behaviour
+from headrace_sandbox.supervise_ports import free_port
 from tests.engine.router.world import (
     PATIENT,
     Replica,
     ask,
     burst_at,
     floor_at,
-    free_port,
     idle,
     model_server,
     postgres_ready,

@@ -25,16 +25,11 @@ from headrace_sandbox.model_servers.application import ModelServer
 from headrace_sandbox.model_servers.behaviour import Behaviour
 from headrace_sandbox.postgres import services as postgres_services
 from headrace_sandbox.redis import services as redis_services
+from headrace_sandbox.supervise_ports import free_port
 from tests.unit.router.worlds import document, overflow, pool
 
 KEYS = {"search": "hr_search_" + "s" * 43, "support": "hr_support_" + "t" * 43}
 SECRET = "a secret for hashes in tests"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for(ready: Callable[[], bool], *, what: str, seconds: float = 180.0) -> None:

@@ -6,7 +6,6 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -22,15 +21,10 @@ import pytest_socket
 from headrace_sandbox import gobuild
 from headrace_sandbox.runpod import schema
 from headrace_sandbox.stack import Stack
+from headrace_sandbox.supervise_ports import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 WRITES = ("POST", "PATCH", "DELETE", "PUT")
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def wait_for(url: str, process: subprocess.Popen[bytes], limit_s: float = 180.0) -> None:
