@@ -20,13 +20,13 @@ import psutil
 
 from headrace.errors import Refused
 from headrace_sandbox import cache, gobuild, litellm_environment, wheels
+from headrace_sandbox.supervise_ports import free_port
 from tests.engine.router.world import (
     KEYS,
     PATIENT,
     Process,
     Replica,
     floor_at,
-    free_port,
     process,
     wait_for,
     write_files,
