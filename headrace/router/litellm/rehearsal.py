@@ -6,6 +6,7 @@ only here: nothing is placed, sent or recorded.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import MutableMapping
 from typing import Any, Final, cast
@@ -23,6 +24,8 @@ from headrace.router.types import Reason, RequestFacts, Route
 from headrace.router.upstream import Answer, Upstream
 
 _LOG: Final = logging.getLogger("headrace.router.litellm")
+# LiteLLM takes seconds for its first request; a guardrail's service may take more.
+_PATIENCE_S: Final = 90.0
 _MESSAGES: Final = [{"role": "user", "content": "-"}]
 _WHOLE: Final[dict[str, Any]] = {
     "id": "-",
@@ -114,7 +117,11 @@ async def rehearse(application: Application, policy: RouterConfig, *, guarded: b
         )
         said = _Said()
         body = orjson.dumps({"model": "-", "messages": _MESSAGES, "stream": stream})
-        fault = await call(application, passage, body, said.send)
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                fault = await call(application, passage, body, said.send)
+        except TimeoutError:
+            fault = TimeoutError()
         if guarded and fault is None and 400 <= said.status < 500:
             _LOG.warning("a callback or guardrail rejects the rehearsal", extra={"fields": {"status": said.status}})
             continue
