@@ -313,7 +313,8 @@ def test_a_program_that_runs_out_of_time_gives_a_plan_with_its_gap_or_says_that_
     assert isinstance(nothing, Unanswered), "no time is no proof that there is no plan"
     found: Outcome = nothing
     seconds = 0.1
-    while isinstance(found, Unanswered) and seconds < 60:
+    # How far it gets in a time is the machine's business: first nothing, then a plan, then a bound beside it.
+    while (isinstance(found, Unanswered) or (isinstance(found, Feasible) and found.gap >= 1)) and seconds < 60:
         seconds *= 2
         found = solve(table, peak, types, reservations=tiers, limits=limits, time_limit_s=seconds)
     assert isinstance(found, Feasible), found
