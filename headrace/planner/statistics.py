@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from headrace.planner.arrays import BIN_S, BINS_PER_HOUR, DAY_HOURS, HOUR_S, WEEK_HOURS, Floats
+from headrace.planner.arrays import BIN_S, BINS_PER_HOUR, DAY_HOURS, HOUR_S, WEEK_HOURS, Floats, in_threads
 from headrace.planner.levels import Demand, warm_levels
 from headrace.planner.tariff import Tariff
 
@@ -141,5 +141,5 @@ def pooling(groups: Mapping[str, Floats], tariff: Tariff) -> Pooling:
     return Pooling(
         groups=len(groups),
         pooled_usd=constant_cost(total, tariff),
-        separate_usd=sum(constant_cost(values, tariff) for values in groups.values()),
+        separate_usd=sum(in_threads(lambda values: constant_cost(values, tariff), groups.values())),
     )

@@ -1,9 +1,9 @@
 """Rate windows, demand, bills and Prometheus answers into concurrent replicas.
 
 A rate window says how many requests a second arrived on average and how unevenly (cv, the coefficient of variation of
-the time between arrivals). Arrivals per ten seconds are drawn from a gamma distribution with that mean and a variance
-of cv squared times the mean (renewal theory: the index of dispersion of counts tends to cv squared), from a stream
-seeded by the group's name, so that the same file gives the same bytes.
+the time between arrivals). Arrivals per ten seconds are drawn from a gamma distribution with that mean and the variance
+that renewals of such spacing have within ten seconds (`dispersion`), from a stream seeded by the group's name, so that
+the same file gives the same bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from headrace.errors import refuse
-from headrace.planner.arrays import BIN_S, BINS_PER_HOUR, HOUR_S, Floats, Ints
+from headrace.planner.arrays import BIN_S, BINS_PER_HOUR, HOUR_S, Floats, Ints, in_threads
 from headrace.planner.demand_file import check_size, check_span, piecewise, read_demand
 from headrace.planner.levels import Demand
 from headrace.planner.service import ServiceModel
@@ -107,10 +107,14 @@ def windows_traffic(source: Source, service: ServiceModel, *, utilization: float
     names, codes = np.unique(labels.astype(str), return_inverse=True)
     order = np.argsort(codes, kind="stable")
     edges = np.searchsorted(codes[order], np.arange(len(names) + 1))
-    for at, label in enumerate(names.tolist()):
+
+    def spread(at: int) -> Floats:
         mine = order[edges[at] : edges[at + 1]]
-        series[label] = _spread(window[mine], rate[mine], cv[mine], work[mine], count, seed=label, smooth_s=smooth_s)
-        total += series[label]
+        return _spread(window[mine], rate[mine], cv[mine], work[mine], count, seed=str(names[at]), smooth_s=smooth_s)
+
+    for label, values in zip(names.tolist(), in_threads(spread, range(len(names))), strict=True):
+        series[label] = values
+        total += values
     if base:
         by_group[base] = {label: repair(values, missing) for label, values in series.items()}
     unknown = int((~np.isfinite(distinct["i"].to_numpy()) | ~np.isfinite(distinct["o"].to_numpy())).sum())
@@ -142,16 +146,17 @@ def _spread(window: Ints, rate: Floats, cv: Floats, work: Floats, count: int, *,
     rng = np.random.default_rng(zlib.crc32(seed.encode()))
     mean = rate * BIN_S
     shape = (np.maximum(mean, 1e-12) / dispersion(rate, cv)).astype(np.float32)
-    # The scale of the gamma distribution cancels: each window is brought to its measured mean below.
-    drawn = rng.standard_gamma(shape[:, None], (len(mean), BINS_PER_WINDOW), dtype=np.float32).astype(np.float64)
-    # Rates are measured, so each window keeps its mean; only the unevenness inside it is drawn.
-    sums = drawn.mean(1)
-    drawn = np.where(sums[:, None] > 0, drawn * (mean / np.where(sums > 0, sums, 1.0))[:, None], mean[:, None])
+    drawn = rng.standard_gamma(shape[:, None], (len(mean), BINS_PER_WINDOW), dtype=np.float32)
+    # Rates are measured, so each window keeps its mean, in which the gamma distribution's scale cancels; only the
+    # unevenness inside it is drawn. A window whose draws all fell to zero is even.
+    sums = drawn.mean(1, dtype=np.float64)
+    drawn[sums == 0] = 1.0
+    scale = rate * work / np.where(sums > 0, sums, 1.0)
     flow = np.zeros((count, BINS_PER_WINDOW))
     if len(np.unique(window)) == len(window):
-        flow[window] = drawn * (work / BIN_S)[:, None]
+        flow[window] = drawn * scale[:, None]
     else:
-        np.add.at(flow, window, drawn * (work / BIN_S)[:, None])
+        np.add.at(flow, window, drawn * scale[:, None])
     return _held(flow.reshape(-1), smooth_s)
 
 
@@ -164,7 +169,7 @@ def dispersion(rate: Floats, cv: Floats) -> Floats:
     g = 2 rate / (cv^2 + 1), I(t) = cv^2 - (cv^2 - 1) (1 - exp(-g t)) / (g t). It never exceeds 1 + rate t.
     """
     square = np.maximum(cv, 1e-3) ** 2
-    grown = np.maximum(2 * rate * BIN_S / (square + 1), 1e-12)
+    grown = np.maximum(2 * rate * BIN_S / (square + 1), 1e-30)
     # (1 - exp(-x)) / x loses its digits for small x; x / 2 - x^2 / 6 is what is missing from 1 there.
     lost = np.where(grown < 1e-4, grown / 2 - grown**2 / 6, 1 + np.expm1(-grown) / grown)
     return np.asarray(np.where(square > 1, 1 + (square - 1) * lost, square))
