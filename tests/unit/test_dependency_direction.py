@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -31,10 +32,14 @@ class _WithoutTypes(ast.NodeTransformer):
         return node.orelse if for_types else node
 
 
+@functools.cache
 def _imports(path: Path, *, types: bool = True) -> set[str]:
     """Every absolute module imported anywhere in a file, function bodies included; `types`: for type checking too."""
     found: set[str] = set()
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    text = path.read_text(encoding="utf-8")
+    if not types and "TYPE_CHECKING" not in text:
+        return _imports(path)
+    tree = ast.parse(text)
     for node in ast.walk(tree if types else _WithoutTypes().visit(tree)):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
