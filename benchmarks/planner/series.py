@@ -96,6 +96,39 @@ def generated(*, days: int = 21, seed: int = 11) -> dict[str, Demand]:
     return made
 
 
+def further(*, days: int = 21, seed: int = 101) -> dict[str, Demand]:
+    """Shapes of other structure than `generated`, which no setting was chosen on before they were written."""
+    rng = np.random.default_rng(seed)
+    windows = days * DAY_HOURS * 6
+    hours = np.arange(windows) / 6
+    clock, day = hours % 24, (hours // 24).astype(np.int64)
+    wave = np.exp(0.6 * np.sin((clock - 9) / 24 * 2 * np.pi))
+    office = ((clock >= 8) & (clock < 19)).astype(float)
+    holiday = np.isin(day, rng.choice(days, 3, replace=False))
+    busy_day = rng.random(days)[day] < 0.4
+    jobs = np.zeros(windows)
+    for start in np.flatnonzero(rng.random(windows) < 1 / 60):  # a batch about every ten hours, of half an hour to four
+        jobs[start : start + int(rng.integers(3, 24))] += float(rng.integers(3, 15))
+    bursts = np.ones(windows)
+    for start in np.flatnonzero(rng.random(windows) < 1 / 36):  # heavy-tailed, gone within the hour
+        bursts[start : start + int(rng.integers(1, 6))] += float(rng.pareto(1.6))
+    regime = np.repeat(rng.lognormal(0, 0.6, windows // 216 + 1), 216)[:windows]  # a new level every 36 hours
+    shapes: dict[str, Floats] = {
+        "bursty": 9 * wave * np.minimum(bursts, 12.0),
+        "batch at any hour": 3 * wave**0.5 + jobs,
+        "some days only": 0.05 + 10 * busy_day * office * _drift(rng, windows, 0.1, 0.9),
+        "nearly constant": 15 * _drift(rng, windows, 0.015, 0.9),
+        "office with holidays": 1 + 18 * office * np.where((day % 7 >= 5) | holiday, 0.15, 1.0),
+        "up and back": 10 * wave * np.where((hours > 24 * 9) & (hours < 24 * 14), 2.0, 1.0),
+        "new level every 36 hours": 12 * regime * wave**0.4,
+        "decline": 25 * np.exp(-hours / 300) * wave * _drift(rng, windows, 0.08, 0.97),
+        "every other hour": np.where(clock.astype(np.int64) % 2, 12.0, 4.0),
+        "two zones": 8 * wave
+        + 8 * np.exp(0.9 * np.sin((clock - 20) / 24 * 2 * np.pi)) * _drift(rng, windows, 0.1, 0.97),
+    }
+    return {name: Demand(origin_s=0, gpus=_noisy(rng, level, flat=False)) for name, level in shapes.items()}
+
+
 def _drift(rng: np.random.Generator, count: int, size: float, memory: float) -> Floats:
     level = np.zeros(count)
     for at, step in enumerate(rng.normal(0, 1, count)):

@@ -1,6 +1,6 @@
 """Mixing forecasters online, with a guarantee that does not depend on the traffic.
 
-Three mixtures run side by side and their answers are averaged:
+Three mixtures run side by side; their answers and that of a learner of its own (`learning`) are averaged:
 
 - `polynomial`: ML-Poly with gradient losses (Gaillard, Stoltz and van Erven 2014, "A second-order bound with excess
   losses", figure 1): in the long run no worse than the best fixed convex combination of the experts, with no rate to
@@ -24,6 +24,7 @@ import numpy as np
 
 from headrace.planner.arrays import DAY_HOURS, Floats, Ints
 from headrace.planner.experts import expert_decisions
+from headrace.planner.learning import learned
 from headrace.planner.policies import HourlyCosts, floor_plus_ten, rolling_floor_plus_ten, serverless_only
 
 # Memory of the exponential weights: a regret halves in 138 hours. Rate: regrets are measured in standard deviations.
@@ -69,7 +70,7 @@ def _slope(costs: HourlyCosts, hour: int, dedicated: float) -> float:
     return float(costs.cost[hour, right] - costs.cost[hour, right - 1]) / step
 
 
-def leaders(costs: HourlyCosts, answers: Floats) -> Floats:
+def leaders(costs: HourlyCosts, answers: Floats, *, rate: float = RATE, discount: float = DISCOUNT) -> Floats:
     """Discounted exponential weights and the weighted median, [H + 1]."""
     hours = np.arange(costs.hours)[:, None]
     paid = costs.at(hours, np.maximum(np.round(answers[:-1]), 0.0)) - costs.cost.min(1)[:, None]
@@ -78,18 +79,18 @@ def leaders(costs: HourlyCosts, answers: Floats) -> Floats:
     mixed = np.zeros(len(answers))
     for hour in range(len(answers)):
         scale = np.sqrt(spread / weight) if spread > 0 else np.inf
-        share = np.exp(-RATE * (loss - loss.min()) / scale)
+        share = np.exp(-rate * (loss - loss.min()) / scale)
         order = np.argsort(answers[hour], kind="stable")
         reached = np.searchsorted(share[order].cumsum(), share.sum() / 2)
         mixed[hour] = answers[hour][order[min(int(reached), len(order) - 1)]]
         if LEARN_FROM <= hour < costs.hours:
-            loss = loss * DISCOUNT + paid[hour]
-            spread = spread * DISCOUNT + float(paid[hour].var())
-            weight = weight * DISCOUNT + 1.0
+            loss = loss * discount + paid[hour]
+            spread = spread * discount + float(paid[hour].var())
+            weight = weight * discount + 1.0
     return mixed
 
 
-def by_level(costs: HourlyCosts, answers: Floats) -> Floats:
+def by_level(costs: HourlyCosts, answers: Floats, *, rate: float = LEVEL_RATE, discount: float = DISCOUNT) -> Floats:
     """Each level is held if the weighted majority of the experts would hold it, [H + 1]. A level's weights are those of
     its band: the logarithm of its ratio to the mean of the last hour."""
     levels = costs.candidates[1:].astype(float)
@@ -105,15 +106,15 @@ def by_level(costs: HourlyCosts, answers: Floats) -> Floats:
         band = np.searchsorted(edges, np.log((levels - 0.5) / present[hour]))
         holds = wished[hour][None, :] >= levels[:, None]
         scale = np.sqrt(np.maximum(spread / max(weight, 1.0), 1e-18))
-        share = np.exp(-LEVEL_RATE * (loss - loss.min(1, keepdims=True)) / scale[:, None])
+        share = np.exp(-rate * (loss - loss.min(1, keepdims=True)) / scale[:, None])
         share /= share.sum(1, keepdims=True)
         mixed[hour] = steps @ ((holds * share[band]).sum(1) > 0.5)
         if LEARN_FROM <= hour < costs.hours:
             members = (np.arange(BANDS)[:, None] == band[None, :]).astype(float)
             paid = -(members @ (holds * saved[hour][:, None]))
-            loss = loss * DISCOUNT + paid
-            spread = spread * DISCOUNT + paid.var(1)
-            weight = weight * DISCOUNT + 1.0
+            loss = loss * discount + paid
+            spread = spread * discount + paid.var(1)
+            weight = weight * discount + 1.0
     return mixed
 
 
@@ -122,8 +123,8 @@ def whole(answers: Floats) -> Ints:
     return np.maximum(np.round(answers), 0.0).astype(np.int64)
 
 
-def evidenced(costs: HourlyCosts, wished: Ints) -> Ints:
-    """At most what would have been best in `WITNESSES` past hours: one spike is no reason to hold its size for an hour.
+def evidenced(costs: HourlyCosts, wished: Ints, *, witnesses: int = WITNESSES) -> Ints:
+    """At most what would have been best in `witnesses` past hours: one spike is no reason to hold its size for an hour.
 
     A lasting rise passes after that many hours; until then its top is served serverless, which costs
     1 / break-even - 1 of it. The first day is left alone, since nothing has been seen yet.
@@ -132,18 +133,18 @@ def evidenced(costs: HourlyCosts, wished: Ints) -> Ints:
     largest: list[int] = []
     capped = wished.copy()
     for hour in range(len(wished)):
-        if hour > LEARN_FROM and len(largest) == WITNESSES:
+        if hour > LEARN_FROM and len(largest) == witnesses:
             capped[hour] = min(int(wished[hour]), largest[0])
         if hour < costs.hours:
             heapq.heappush(largest, int(best[hour]))
-            if len(largest) > WITNESSES:
+            if len(largest) > witnesses:
                 heapq.heappop(largest)
     return capped
 
 
-def proven(costs: HourlyCosts, wished: Ints) -> Ints:
+def proven(costs: HourlyCosts, wished: Ints, *, probation: int = PROBATION) -> Ints:
     """What is wished, up to the first level above the rolling floor + 10 % that is on probation: wished in fewer than
-    `PROBATION` past hours, and holding it then would not have paid. Waiting costs 1 / break-even - 1 of such an hour;
+    `probation` past hours, and holding it then would not have paid. Waiting costs 1 / break-even - 1 of such an hour;
     holding a level for a spike that is over costs all of it, which for a small tenant is a percent of a week."""
     saved = -np.diff(costs.cost, axis=1)
     top = np.searchsorted(costs.candidates, wished, side="left")
@@ -154,7 +155,7 @@ def proven(costs: HourlyCosts, wished: Ints) -> Ints:
     for hour in range(len(wished)):
         if hour > LEARN_FROM and top[hour] > floor[hour]:
             above = slice(floor[hour], top[hour])
-            doubtful = np.flatnonzero((gain[above] <= 0) & (seen[above] < PROBATION))
+            doubtful = np.flatnonzero((gain[above] <= 0) & (seen[above] < probation))
             if len(doubtful):
                 held[hour] = costs.candidates[floor[hour] + doubtful[0]]
         if hour < costs.hours:
@@ -179,7 +180,9 @@ def guarded(costs: HourlyCosts, mixed: Ints) -> Ints:
 
 
 def adaptive(costs: HourlyCosts) -> Ints:
-    """Headrace's own policy: the bank of experts, mixed three ways, averaged, rounded and guarded. [H + 1] GPUs."""
+    """Headrace's own policy: the bank of experts, mixed three ways, averaged with what is learned of each level,
+    rounded and guarded. [H + 1] GPUs."""
     _, answers = expert_decisions(costs)
-    blend = (polynomial(costs, answers) + leaders(costs, answers) + by_level(costs, answers)) / 3
+    mixed = polynomial(costs, answers) + leaders(costs, answers) + by_level(costs, answers)
+    blend = (mixed + learned(costs, until=mixed / 3)) / 4
     return guarded(costs, proven(costs, evidenced(costs, whole(blend))))
