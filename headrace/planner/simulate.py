@@ -87,7 +87,7 @@ def simulate(arrival_s: Floats, service_s: Floats, tiers: Tiers, tariff: Tariff)
 
 
 def _compiled(function: Any) -> Any:
-    return numba.njit(cache=True)(function)
+    return numba.njit(cache=True, nogil=True)(function)
 
 
 @_compiled
@@ -136,6 +136,43 @@ def _pop(keys: Any, values: Any, size: int) -> int:
 
 
 @_compiled
+def _push_time(times: Any, size: int, time: float) -> int:
+    """`_push` of keys alone: dedicated slots are all alike, and a free serverless slot is its own number."""
+    at = size
+    while at > 0:
+        above = (at - 1) // 2
+        if times[above] <= time:
+            break
+        times[at] = times[above]
+        at = above
+    times[at] = time
+    return size + 1
+
+
+@_compiled
+def _sink_time(times: Any, size: int, time: float) -> None:
+    """Put a time in place of the least one."""
+    at, child = 0, 1
+    while child < size:
+        if child + 1 < size and times[child + 1] < times[child]:
+            child += 1
+        if time <= times[child]:
+            break
+        times[at] = times[child]
+        at = child
+        child = 2 * at + 1
+    times[at] = time
+
+
+@_compiled
+def _pop_time(times: Any, size: int) -> int:
+    size -= 1
+    if size > 0:
+        _sink_time(times, size, times[size])
+    return size
+
+
+@_compiled
 def _run(
     arrival: Any,
     service: Any,
@@ -152,10 +189,10 @@ def _run(
     tier = np.zeros(count, dtype=np.int64)
     was_cold = np.zeros(count, dtype=np.int64)
     most = slots * (dedicated.max() if len(dedicated) else 0) + 1
-    ded_key, ded_value = np.empty(most + slots), np.zeros(most + slots, dtype=np.int64)
+    ded_key = np.empty(most + slots)
     ded_size, ded_target, hour = 0, 0, -1
     total = cap * slots
-    free_key, free_value, free_size = np.empty(total + 1), np.zeros(total + 1, dtype=np.int64), 0
+    free_key, free_size = np.empty(total + 1), 0  # slots by number, the lowest first
     busy_key, busy_value, busy_size = np.empty(total + 1), np.zeros(total + 1, dtype=np.int64), 0
     opened = 0  # slots with an index below this have been used; the others are free and never listed
     up_since = np.full(cap + 1, -1.0)  # start of the worker's billed period, -1 if down
@@ -168,34 +205,34 @@ def _run(
         billed += warm[hours_warm] * 3600.0
     for index in range(count):
         now = arrival[index]
-        while hour < int(now // 3600.0) and hour + 1 < len(dedicated):
+        while now >= (hour + 1) * 3600.0 and hour + 1 < len(dedicated):
             hour += 1
             target = dedicated[hour] * slots
             while ded_target < target and ded_size < most:
-                ded_size = _push(ded_key, ded_value, ded_size, hour * 3600.0, 0)
+                ded_size = _push_time(ded_key, ded_size, hour * 3600.0)
                 ded_target += 1
             while ded_target > target and ded_size > 0 and ded_key[0] <= hour * 3600.0:
-                ded_size = _pop(ded_key, ded_value, ded_size)
+                ded_size = _pop_time(ded_key, ded_size)
                 ded_target -= 1
         while ded_target > dedicated[hour] * slots and ded_size > 0 and ded_key[0] <= now:
-            ded_size = _pop(ded_key, ded_value, ded_size)  # a slot that is to go and has just finished its work
+            ded_size = _pop_time(ded_key, ded_size)  # a slot that is to go and has just finished its work
             ded_target -= 1
         while busy_size > 0 and busy_key[0] <= now:
             end, slot = busy_key[0], busy_value[0]
             busy_size = _pop(busy_key, busy_value, busy_size)
-            free_size = _push(free_key, free_value, free_size, float(slot), slot)
+            free_size = _push_time(free_key, free_size, float(slot))
             worker = slot // slots
             running[worker] -= 1
             last_end[worker] = max(last_end[worker], end)
         usable = ded_size > 0 and ded_target <= dedicated[hour] * slots
         if usable and ded_key[0] - now <= spill_after:
             begin = max(now, ded_key[0])
-            _sink(ded_key, ded_value, ded_size, begin + service[index], 0)
+            _sink_time(ded_key, ded_size, begin + service[index])
             wait[index] = begin - now
             continue
-        if free_size > 0 and free_value[0] < opened:
-            slot = free_value[0]
-            free_size = _pop(free_key, free_value, free_size)
+        if free_size > 0:
+            slot = int(free_key[0])
+            free_size = _pop_time(free_key, free_size)
         elif opened < total:
             slot = opened
             opened += 1
@@ -207,7 +244,7 @@ def _run(
                     wait[index] = np.inf
                     continue
                 begin = max(now, ded_key[0])
-                _sink(ded_key, ded_value, ded_size, begin + service[index], 0)
+                _sink_time(ded_key, ded_size, begin + service[index])
                 wait[index] = begin - now
                 continue
             begin, slot = busy_key[0], busy_value[0]

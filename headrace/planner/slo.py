@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from headrace.planner.arrays import BIN_S, DAY_HOURS, HOUR_S, Floats, Ints
+from headrace.planner.arrays import BIN_S, DAY_HOURS, HOUR_S, Floats, Ints, in_threads
 from headrace.planner.levels import Demand
 from headrace.planner.service import ServiceModel
 from headrace.planner.simulate import Outcome, Tiers, simulate
@@ -158,12 +158,14 @@ def attainment(
         spill_after_s=spill_after_s,
         cold_start_s=tariff.cold_start_s,
     )
-    variants = []
-    for more_floor in EXTRA_FLOOR:
-        for more_warm in EXTRA_WARM:
-            tiers = replace(base, dedicated=base.dedicated + more_floor, warm=np.minimum(base.warm + more_warm, cap))
-            done = simulate(requests.arrival_s, requests.service_s, tiers, tariff)
-            variants.append(_summary(done, requests, limit_s, more_floor, more_warm))
+
+    def variant(more: tuple[int, int]) -> Attainment:
+        floor, warmer = more
+        tiers = replace(base, dedicated=base.dedicated + floor, warm=np.minimum(base.warm + warmer, cap))
+        done = simulate(requests.arrival_s, requests.service_s, tiers, tariff)
+        return _summary(done, requests, limit_s, floor, warmer)
+
+    variants = list(in_threads(variant, [(floor, warmer) for floor in EXTRA_FLOOR for warmer in EXTRA_WARM]))
     plan = variants[0]
     return SloResult(
         limit_s=limit_s,
