@@ -14,8 +14,8 @@ TENANTS: Final = 20
 def large(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration of the stack `sandbox` (what stands below `config:`) with 20 pools and 20 tenants.
 
-    `chat` and `digest` keep their pools; 18 more workloads like `chat` bring one dedicated pool each. Every tenant has one
-    project like `answers`, with one key.
+    `chat` and `digest` keep their pools; 18 more workloads like `chat` bring one dedicated pool each. Every tenant has
+    one project like `answers`, with one key.
     """
     grown: dict[str, Any] = copy.deepcopy(dict(config))
     workloads, pools = grown["inference:workloads"], grown["inference:dedicatedPools"]

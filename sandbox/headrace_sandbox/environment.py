@@ -87,8 +87,8 @@ def engine_environment(
         **tools,
         "PATH": f"{context.bin}{os.pathsep}{tools['PATH']}",
         "PULUMI_HOME": str(base / "pulumi-home"),
-        # Without the sidecar files for attributes: unlike the state they are not written atomically, and an engine that is
-        # killed while it writes one leaves a stack that no command can load ("failed to load checkpoint: EOF").
+        # Without the sidecar files for attributes: unlike the state they are not written atomically, and an engine that
+        # is killed while it writes one leaves a stack that no command can load ("failed to load checkpoint: EOF").
         "PULUMI_BACKEND_URL": f"file://{state}?metadata=skip",
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(_passphrase(base / "passphrase")),
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",

@@ -24,7 +24,8 @@ class StackError(Exception):
 
     def __init__(self, done: subprocess.CompletedProcess[str]) -> None:
         shown = " ".join(map(str, done.args))
-        super().__init__(f"{shown} ended with code {done.returncode}\n{last_lines(done.stdout)}\n{done.stderr}".rstrip())
+        printed = f"{last_lines(done.stdout)}\n{done.stderr}".rstrip()
+        super().__init__(f"{shown} ended with code {done.returncode}\n{printed}".rstrip())
         self.done = done
 
 
