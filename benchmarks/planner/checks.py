@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -111,8 +112,13 @@ def simulation_speed(*, requests: int = 2_000_000) -> dict[str, object]:
     )
     prices = series.tariff(series.ESSAY["A100"])
     simulate(arrival[:1000], length[:1000], tiers, prices)
-    best = min(_timed(lambda: simulate(arrival, length, tiers, prices)) for _ in range(3))
-    return {"requests": requests, "perSecond": round(requests / best), "gate": 5_000_000}
+    rounds = [_timed(lambda: simulate(arrival, length, tiers, prices)) for _ in range(3)]
+    return {
+        "requests": requests,
+        "perSecond": round(requests / min(wall for wall, _ in rounds)),
+        "perCpuSecond": round(requests / min(cpu for _, cpu in rounds)),
+        "gate": 5_000_000,
+    }
 
 
 def ingest_speed(*, requests: int) -> dict[str, object]:
@@ -193,16 +199,17 @@ def plan_speed(*, tenants: int = 200) -> dict[str, object]:
                 "serverless": {"usdPerSecond": "0.00076"},
             }
         )
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), time.process_time()
         traffic, _ = ingest(str(path), workload, folder=Path(folder))
         prices = series.tariff((1.79, 0.00076))
         plan = make_plan(traffic.demand, prices, Constraints())
         pooled = pooling(traffic.by_group["tenant"], prices)
-        spent = time.perf_counter() - started
+        spent, cpu = time.perf_counter() - started, time.process_time() - cpu
     return {
         "tenants": tenants,
         "days": 14,
         "seconds": round(spent, 2),
+        "cpuSeconds": round(cpu, 2),
         "policy": plan.policy,
         "pooledSaving": round(pooled.saved, 3),
         "gate": 5.0,
@@ -231,7 +238,8 @@ def _write_windows(path: Path, tenants: int) -> None:
     pl.concat(rows).write_parquet(path)
 
 
-def _timed(work: object) -> float:
-    started = time.perf_counter()
-    work()  # type: ignore[operator] # a callable without arguments
-    return time.perf_counter() - started
+def _timed(work: Callable[[], object]) -> tuple[float, float]:
+    """Seconds of wall time and of CPU; the second is what other work on the machine disturbs least."""
+    started, cpu = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - started, time.process_time() - cpu
