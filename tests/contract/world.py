@@ -236,6 +236,7 @@ class Engine(Replica):
     """A replica of either engine."""
 
     kind: str = "headrace"
+    more: tuple[str, ...] = ()
     port: int = field(default_factory=quiet_port)
     admin: int = field(default_factory=quiet_port)
 
@@ -247,6 +248,7 @@ class Engine(Replica):
                 *("--config", str(self.folder / "router.json"), "--keys", str(self.folder / "keys.json")),
                 *("--spool", str(self.spool), "--port", str(self.port), "--admin-port", str(self.admin)),
                 *("--replica", self.name),
+                *self.more,
             ],
             self.log,
             {"HEADRACE_HASH_SECRET": SECRET, **self.env},
