@@ -90,6 +90,7 @@ async def _run(given: argparse.Namespace) -> None:
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # a banner and a list of models
             await lifespan.start()
+            application.quiet()
             _check_base(merged)
             await rehearse(cast(Application, app), policy, guarded=bool(merged.modules or merged.guardrails))
         hooks.last()

@@ -37,7 +37,10 @@ _STORES: Final = (
     *("REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD"),
 )
 # Its loggers print requests and answers with their errors, and those are prompts.
-_LOUD: Final = ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router", "openai", "httpx", "httpcore", "apscheduler")
+_LOUD: Final = (
+    *("LiteLLM", "LiteLLM Proxy", "LiteLLM Router", "openai", "httpx", "httpcore"),
+    *("apscheduler", "apscheduler.scheduler", "apscheduler.executors.default"),
+)
 
 
 def prepare(merged: base.Merged, folder: Path) -> None:
