@@ -80,12 +80,12 @@ class Plane:
         return path
 
 
-def eventually(look: Callable[[], T | None], what: str, *, timeout_s: float = 180.0) -> T:
-    """The first truthy answer of `look`, asked five times a second."""
+def eventually(look: Callable[[], T | None], what: str | Callable[[], str], *, timeout_s: float = 180.0) -> T:
+    """The first truthy answer of `look`, asked five times a second. `what` may say at the end what there is instead."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         found = look()
         if found:
             return found
         time.sleep(0.2)
-    raise AssertionError(f"waited {timeout_s:.0f} s for {what}")
+    raise AssertionError(f"waited {timeout_s:.0f} s for {what if isinstance(what, str) else what()}")

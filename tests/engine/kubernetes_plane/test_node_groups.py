@@ -106,7 +106,12 @@ def test_eight_of_nine_pods_run_and_the_ninth_waits_for_a_gpu(plane: Plane, plug
     def phases() -> Counter[str]:
         return Counter(pod["status"]["phase"] for pod in plane.kube.items(f"{path}/pods"))
 
-    eventually(lambda: phases() == {"Running": 8, "Pending": 1}, "eight running pods and one pending")
+    eventually(
+        lambda: phases() == {"Running": 8, "Pending": 1},
+        lambda: (
+            f"eight running pods and one pending; there are {phases()} on {[gpus(node) for node in nodes(plane)]} GPUs"
+        ),
+    )
     (waiting,) = [pod for pod in plane.kube.items(f"{path}/pods") if pod["status"]["phase"] == "Pending"]
     (condition,) = [c for c in waiting["status"]["conditions"] if c["type"] == "PodScheduled"]
     assert condition["reason"] == "Unschedulable"
