@@ -69,7 +69,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         with ThreadPoolExecutor(1) as elsewhere:
             elsewhere.submit(lambda: asyncio.run(_make_tables(postgres))).result()
         for kind, engine in engines.items():
-            wait_for(engine.ready, what=f"{kind}: {engine.log}", seconds=180)
+            wait_for(engine.ready, what=f"{kind}: {engine.log}", seconds=300)
         time.sleep(2.5)  # Redis started empty: for a moment nobody gets more than they hold
         yield Running(world, engines, processes, dsn)
 

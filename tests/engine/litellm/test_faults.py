@@ -38,7 +38,7 @@ from tests.engine.router.world import (
 )
 
 pytestmark = pytest.mark.engine
-START_S = 180.0
+START_S = 300.0
 
 
 @pytest.fixture
