@@ -91,6 +91,7 @@ def test_the_same_demand_in_another_dress_is_the_same_demand(
         ("plain.csv.gz", "start_s,gpus\n0,1\n", "isn't compressed as its name says"),
         ("cut.csv.gz", gzip.compress(PLAIN.encode())[:40], "can't be unpacked"),
     ],
+    ids=["hours in milliseconds", "steps in milliseconds", "ISO times", "UTF-16", "not compressed", "cut short"],
 )
 def test_what_is_wrong_with_a_file_is_said(name: str, content: str | bytes, sentence: str, tmp_path: Path) -> None:
     path = tmp_path / name
