@@ -81,22 +81,21 @@ class Backend:
 
 
 @pytest.fixture(scope="session")
-def plugin_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """PATH with the engine and our provider first."""
+def plugin_path(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What goes first on PATH: our provider, and the engine."""
     folder = tmp_path_factory.mktemp("plugins")
     script = folder / "pulumi-resource-kubernetes"
     script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m headrace_sandbox.kubernetes_provider "$@"\n')
     script.chmod(0o755)
     found = engine.find()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", f"{folder}:{found.path.parent}", prepend=":")
-        yield str(folder)
+    return f"{folder}:{found.path.parent}"
 
 
 @pytest.fixture
 def backend(plugin_path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Backend:
     folder = tmp_path / "state"
     folder.mkdir()
+    monkeypatch.setenv("PATH", plugin_path, prepend=":")  # of this test alone: elsewhere it would change what is run
     for name, value in {
         "PULUMI_BACKEND_URL": f"file://{folder}",
         "PULUMI_CONFIG_PASSPHRASE": "a test's passphrase",

@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import patch
 
 import pulumi
+from pulumi.runtime.proto.source_pb2 import StackTrace
 
 from headrace.settings.load import read_stack_file
 from headrace_components import HybridPlatform
@@ -111,5 +113,7 @@ def record(program: Callable[[], Any], engine: Engine | None = None) -> Engine:
     asyncio.set_event_loop(loop)
     pulumi.runtime.set_mocks(engine, project="inference", stack="test", preview=False)
     run_to_end = cast("Callable[[Callable[[], Any]], Callable[[], None]]", pulumi.runtime.test)
-    run_to_end(program)()
+    # Where a resource was declared is of no interest here, and walking the stack is a sixth of the work.
+    with patch("pulumi.runtime.resource._get_stack_trace", StackTrace):
+        run_to_end(program)()
     return engine
