@@ -56,13 +56,13 @@ format: setup
 	@$(BIN)/ruff check --fix .
 
 test-fast: setup
-	@$(BIN)/pytest -m 'not engine and not data' -q -n 2 --dist loadfile
+	@$(BIN)/pytest -m 'not engine and not data' -q -n 2 --dist loadgroup
 
 test-engine: setup
 	@$(BIN)/pytest -m engine -q
 
 test: lint
-	@$(BIN)/pytest -m 'not engine and not data' -q -n 2 --dist loadfile
+	@$(BIN)/pytest -m 'not engine and not data' -q -n 2 --dist loadgroup
 	@$(BIN)/pytest -m 'engine or data' -q
 
 clean: down

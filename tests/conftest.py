@@ -31,6 +31,19 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("headrace")
 
 
+WHOLE_STACKS = {
+    f"unit/{file}.py"
+    for file in (
+        "components/test_component_platform",
+        "components/test_component_router",
+        "policies/test_policy_cases",
+        "rules/test_mutations",
+        "rules/test_rules_money",
+        "rules/test_rules_never_crash",
+    )
+}
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """The unit tier talks to nobody (Unix sockets stay: event loops wake themselves through a pair of them)."""
     if item.get_closest_marker("engine") or item.get_closest_marker("enable_socket"):
@@ -44,6 +57,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     shares the machine with a control plane that it doesn't need."""
     needing = {item.path for item in items if "sandbox" in getattr(item, "fixturenames", ())}
     items.sort(key=lambda item: item.path in needing)
+    for item in items:
+        # Of several processes one gets all that looks at whole stacks, which each would have to register for itself.
+        whole = str(item.path.relative_to(ROOT / "tests")) in WHOLE_STACKS
+        item.add_marker(pytest.mark.xdist_group("whole stacks" if whole else str(item.path.name)))
 
 
 @pytest.fixture(scope="session")
