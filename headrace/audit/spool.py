@@ -230,10 +230,10 @@ class Spool:
                     first=segment.first, offset=0, sequence=segment.first, previous=self._heads[segment.first]
                 )
             for item in read_segment(segment, self.writer, place.previous, until=until, place=place):
-                torn = isinstance(item, Torn) and not isinstance(item, Damaged)
-                if torn or len(found) >= most or (isinstance(item, Link) and item.sequence >= self.durable):
+                if not isinstance(item, Link | Damaged):  # the torn end
                     return found
-                assert isinstance(item, Link | Damaged)  # noqa: S101 - see above
+                if len(found) >= most or (isinstance(item, Link) and item.sequence >= self.durable):
+                    return found
                 self._place = place = place.behind(item)
                 if place.sequence > sequence:
                     found.append(item)

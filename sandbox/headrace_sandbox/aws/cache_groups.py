@@ -7,7 +7,7 @@ from typing import Final
 from headrace_sandbox.aws.cache_common import GROUP, PARAMETERS, SUBNETS, bad_value, cache_page, need
 from headrace_sandbox.aws.errors import AwsError, unsupported
 from headrace_sandbox.aws.identity import arn
-from headrace_sandbox.aws.store import public
+from headrace_sandbox.aws.store import Kind, public
 from headrace_sandbox.aws.wire import Call, Doc
 from headrace_sandbox.aws.world import World
 
@@ -48,6 +48,14 @@ async def _subnets(world: World, region: str, ids: list[str]) -> Doc:
     }
 
 
+def _described(world: World, call: Call, kind: Kind, noun: str) -> Doc:
+    """The group that the call names, or a page of all of its kind."""
+    name = call.params.get(f"{noun}Name")
+    found = [need(world, call.region, kind, name)] if name else world.store.list(kind, call.region)
+    items, more = cache_page([public(doc) for doc in found], call.params)
+    return {f"{noun}s": items, **more}
+
+
 async def create_subnet_group(world: World, call: Call) -> Doc:
     """CreateCacheSubnetGroup."""
     params, name = call.params, call.params["CacheSubnetGroupName"].lower()
@@ -68,10 +76,7 @@ async def create_subnet_group(world: World, call: Call) -> Doc:
 
 async def describe_subnet_groups(world: World, call: Call) -> Doc:
     """DescribeCacheSubnetGroups."""
-    name = call.params.get("CacheSubnetGroupName")
-    found = [need(world, call.region, SUBNETS, name)] if name else world.store.list(SUBNETS, call.region)
-    items, more = cache_page([public(doc) for doc in found], call.params)
-    return {"CacheSubnetGroups": items, **more}
+    return _described(world, call, SUBNETS, "CacheSubnetGroup")
 
 
 async def modify_subnet_group(world: World, call: Call) -> Doc:
@@ -118,10 +123,7 @@ async def create_parameter_group(world: World, call: Call) -> Doc:
 
 async def describe_parameter_groups(world: World, call: Call) -> Doc:
     """DescribeCacheParameterGroups."""
-    name = call.params.get("CacheParameterGroupName")
-    found = [need(world, call.region, PARAMETERS, name)] if name else world.store.list(PARAMETERS, call.region)
-    items, more = cache_page([public(doc) for doc in found], call.params)
-    return {"CacheParameterGroups": items, **more}
+    return _described(world, call, PARAMETERS, "CacheParameterGroup")
 
 
 async def modify_parameter_group(world: World, call: Call) -> Doc:
