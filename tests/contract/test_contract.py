@@ -11,17 +11,18 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 import aiohttp
-import asyncpg  # type: ignore[import-untyped] # asyncpg 0.32 ships no py.typed
 import pytest
 
 from headrace.audit.chain import Intact, verify
 from headrace.audit.record import Entry, parse
 from headrace.audit.segments import Torn, read_links
-from headrace.audit.sinks.postgres import grants, read, schema
+from headrace.audit.sinks.postgres import read
+from headrace_sandbox.supervise_ports import free_port
 from tests.contract.runner import Run
-from tests.contract.world import ENGINES, Engine, Vector, World, open_folder, quiet_port, vectors
+from tests.contract.world import ENGINES, Engine, Vector, World, open_folder, vectors
 from tests.engine.router.world import (
     Process,
+    make_tables,
     postgres_ready,
     redis_ready,
     start_postgres,
@@ -47,7 +48,7 @@ class Running:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("contract")
     world = World(folder=folder, vectors=VECTORS)
-    redis, postgres = quiet_port(), quiet_port()
+    redis, postgres = free_port(), free_port()
     dsn = f"postgresql://router@127.0.0.1:{postgres}/postgres"
     with ExitStack() as stack:
         stack.enter_context(start_redis(redis, folder / "redis"))
@@ -67,18 +68,11 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         wait_for(postgres_ready(postgres), what="PostgreSQL", seconds=180)
         processes = {kind: stack.enter_context(engine.start()) for kind, engine in engines.items()}
         with ThreadPoolExecutor(1) as elsewhere:
-            elsewhere.submit(lambda: asyncio.run(_make_tables(postgres))).result()
+            elsewhere.submit(lambda: asyncio.run(make_tables(postgres))).result()
         for kind, engine in engines.items():
             wait_for(engine.ready, what=f"{kind}: {engine.log}", seconds=300)
         time.sleep(2.5)  # Redis started empty: for a moment nobody gets more than they hold
         yield Running(world, engines, processes, dsn)
-
-
-async def _make_tables(port: int) -> None:
-    connection = await asyncpg.connect(f"postgresql://postgres@127.0.0.1:{port}/postgres")
-    await connection.execute(schema())
-    await connection.execute("CREATE ROLE router LOGIN;" + grants("router"))
-    await connection.close()
 
 
 @pytest.fixture

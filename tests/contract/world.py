@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import random
-import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -20,6 +18,7 @@ from headrace.router.keys import digest
 from headrace.router.types import NANO
 from headrace_sandbox.model_servers.application import ModelServer
 from headrace_sandbox.model_servers.behaviour import Behaviour
+from headrace_sandbox.supervise_ports import free_port
 from tests.engine.router.world import SECRET, Process, Replica, process
 from tests.unit.router.worlds import document, overflow, pool
 
@@ -46,15 +45,6 @@ class Vector:
     def key(self) -> str:
         """Its API key."""
         return f"hr_{self.slug}_" + "k" * 43
-
-
-def quiet_port() -> int:
-    """A free port that the system gives nobody by itself: it may be bound a minute from now."""
-    while True:
-        port = random.randrange(15_000, 30_000)  # noqa: S311 - a port, not a secret
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 @contextlib.contextmanager
@@ -132,7 +122,7 @@ class World:
         for vector in self.vectors:
             for kind in _POOLS:
                 if kind in vector.world:
-                    self.ports[name_of(vector, kind)] = quiet_port()
+                    self.ports[name_of(vector, kind)] = free_port()
         (self.folder / "router.json").write_text(json.dumps(self._document()))
         (self.folder / "keys.json").write_text(json.dumps({"version": 1, "keys": self._keys()}))
 
@@ -237,8 +227,6 @@ class Engine(Replica):
 
     kind: str = "headrace"
     more: tuple[str, ...] = ()
-    port: int = field(default_factory=quiet_port)
-    admin: int = field(default_factory=quiet_port)
 
     def start(self) -> contextlib.AbstractContextManager[Process]:
         serve = ("router", "serve") if self.kind == "headrace" else ("router", "litellm", "serve")

@@ -19,7 +19,8 @@ from headrace.audit.record import Entry, Kind, parse
 from headrace.audit.segments import Torn, read_links
 from headrace_sandbox import litellm_environment
 from headrace_sandbox.model_servers.behaviour import Behaviour
-from tests.contract.world import Engine, Standin, quiet_port
+from headrace_sandbox.supervise_ports import free_port
+from tests.contract.world import Engine, Standin
 from tests.engine.router.world import PATIENT, Answer, ask, floor_at, idle, wait_for, write_files
 
 pytestmark = pytest.mark.engine
@@ -79,7 +80,7 @@ class Team:
 @pytest.fixture
 def team(tmp_path: Path) -> Team:
     litellm_environment.make()
-    floor, judge = quiet_port(), quiet_port()
+    floor, judge = free_port(), free_port()
     theirs = tmp_path / "theirs"
     theirs.mkdir()
     shutil.copy(Path(__file__).with_name("team.py"), theirs / "team.py")

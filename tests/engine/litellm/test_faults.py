@@ -8,26 +8,27 @@ import json
 import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
-import asyncpg  # type: ignore[import-untyped] # asyncpg 0.32 ships no py.typed
 import pytest
 
 from headrace.audit.chain import Intact, verify
 from headrace.audit.record import Entry, Kind, parse
-from headrace.audit.sinks.postgres import grants, read, schema
+from headrace.audit.sinks.postgres import read
 from headrace.router.litellm import versions
 from headrace_sandbox import litellm_environment
 from headrace_sandbox.model_servers.behaviour import Behaviour
-from tests.contract.world import Engine, open_folder, quiet_port
+from headrace_sandbox.supervise_ports import free_port
+from tests.contract.world import Engine, open_folder
 from tests.engine.router.world import (
     PATIENT,
     SECRET,
     ask,
     floor_at,
     idle,
+    make_tables,
     model_server,
     postgres_ready,
     redis_ready,
@@ -41,25 +42,10 @@ pytestmark = pytest.mark.engine
 START_S = 300.0
 
 
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=60)
-    ) as opened:
-        yield opened
-
-
 @pytest.fixture(scope="module")
 def environment() -> Iterator[Path]:
     """LiteLLM's environment, made now where it is not in the cache."""
     yield litellm_environment.make()
-
-
-async def _make_tables(port: int) -> None:
-    connection = await asyncpg.connect(f"postgresql://postgres@127.0.0.1:{port}/postgres")
-    await connection.execute(schema())
-    await connection.execute("CREATE ROLE router LOGIN;" + grants("router"))
-    await connection.close()
 
 
 class Load:
@@ -99,7 +85,7 @@ class Load:
 async def test_stores_that_go_away_a_reload_and_a_kill_under_load_lose_and_double_no_record(
     session: aiohttp.ClientSession, tmp_path: Path, environment: Path
 ) -> None:
-    redis, postgres = quiet_port(), quiet_port()
+    redis, postgres = free_port(), free_port()
     dsn = f"postgresql://router@127.0.0.1:{postgres}/postgres"
     engine = Engine(
         folder=tmp_path,
@@ -116,7 +102,7 @@ async def test_stores_that_go_away_a_reload_and_a_kill_under_load_lose_and_doubl
             database = stack.enter_context(start_postgres(postgres, folder))
             wait_for(redis_ready(redis), what="Redis", seconds=START_S)
             wait_for(postgres_ready(postgres), what="PostgreSQL", seconds=START_S)
-            await _make_tables(postgres)
+            await make_tables(postgres)
             process = stack.enter_context(engine.start())
             wait_for(engine.ready, what=f"the router: {engine.log}", seconds=START_S)
             await asyncio.sleep(2.5)  # Redis started empty: for a moment nobody gets more than they hold

@@ -7,25 +7,25 @@ import contextlib
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
-import asyncpg  # type: ignore[import-untyped] # asyncpg 0.32 ships no py.typed
 import pytest
 
 from headrace.audit.chain import Intact, verify
 from headrace.audit.record import Entry, Kind, parse
-from headrace.audit.sinks.postgres import grants, read, schema
+from headrace.audit.sinks.postgres import read
 from headrace_sandbox import litellm_environment
 from headrace_sandbox.model_servers.behaviour import Behaviour
-from tests.contract.world import Engine, open_folder, quiet_port
+from headrace_sandbox.supervise_ports import free_port
+from tests.contract.world import Engine, open_folder
 from tests.engine.router.world import (
     PATIENT,
     ask,
     burst_at,
     floor_at,
     idle,
+    make_tables,
     model_server,
     postgres_ready,
     redis_ready,
@@ -44,21 +44,6 @@ TOKENS = {"search": 20, "support": 100}
 # The worst case of a request of support is about 60 s (30 s, and its tokens at their slowest) of one of three slots at
 # 0.0002 $ a second: each replica's half has room for two.
 BUDGET = 4 * 4_200_000
-
-
-async def _make_tables(port: int) -> None:
-    connection = await asyncpg.connect(f"postgresql://postgres@127.0.0.1:{port}/postgres")
-    await connection.execute(schema())
-    await connection.execute("CREATE ROLE router LOGIN;" + grants("router"))
-    await connection.close()
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=60)
-    ) as opened:
-        yield opened
 
 
 class Callers:
@@ -112,7 +97,7 @@ async def test_two_replicas_exceed_no_cap_and_no_budget_and_lose_no_record_when_
     session: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     litellm_environment.make()
-    redis, postgres = quiet_port(), quiet_port()
+    redis, postgres = free_port(), free_port()
     dsn = f"postgresql://router@127.0.0.1:{postgres}/postgres"
     engines = [
         Engine(
@@ -146,7 +131,7 @@ async def test_two_replicas_exceed_no_cap_and_no_budget_and_lose_no_record_when_
             stack.callback(database.kill, signal.SIGINT)
             wait_for(redis_ready(redis), what="Redis", seconds=START_S)
             wait_for(postgres_ready(postgres), what="PostgreSQL", seconds=START_S)
-            await _make_tables(postgres)
+            await make_tables(postgres)
             first, second = (stack.enter_context(engine.start()) for engine in engines)
             for engine in engines:
                 wait_for(engine.ready, what=f"a router: {engine.log}", seconds=START_S)

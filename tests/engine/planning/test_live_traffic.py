@@ -19,7 +19,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from headrace.audit.segments import Torn, read_links
-from headrace.audit.sinks.postgres import PostgresSink, grants, schema
+from headrace.audit.sinks.postgres import PostgresSink
 from headrace.cli.plan import plan
 from headrace.errors import Refused
 from headrace.planner.ingest import ingest
@@ -27,7 +27,7 @@ from headrace.planner.ledger import ENVIRONMENT_VARIABLE
 from headrace.planner.sample import WORKLOAD as SAMPLE
 from headrace.planner.traffic import Traffic
 from headrace_sandbox.supervise_ports import free_port
-from tests.engine.router.world import postgres_ready, start_postgres, wait_for
+from tests.engine.router.world import make_tables, postgres_ready, start_postgres, wait_for
 from tests.unit.planner.test_ledger import REQUESTS, START_S, WORKLOAD, journal, some_hours
 
 pytestmark = pytest.mark.engine
@@ -52,9 +52,8 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 
 async def _tables(port: int) -> None:
+    await make_tables(port)
     connection = await asyncpg.connect(f"postgresql://postgres@127.0.0.1:{port}/postgres")
-    await connection.execute(schema())
-    await connection.execute("CREATE ROLE router LOGIN;" + grants("router"))
     await connection.execute(f"CREATE ROLE planner LOGIN PASSWORD '{PASSWORD}'; CREATE ROLE nobody LOGIN")
     await connection.execute("GRANT USAGE ON SCHEMA headrace TO planner; GRANT SELECT ON headrace.entries TO planner")
     await connection.execute("CREATE DATABASE empty")

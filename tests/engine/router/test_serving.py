@@ -8,7 +8,6 @@ import random
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
@@ -40,14 +39,6 @@ pytestmark = pytest.mark.engine
 
 FAST = Behaviour(servers=2, slots=4, token_s=0.005)
 BURST = Behaviour(servers=3, slots=4, token_s=0.005, cold_start_s=0.2, idle_timeout_s=30)
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=60)
-    ) as opened:
-        yield opened
 
 
 def entries(replica: Replica) -> list[Entry]:

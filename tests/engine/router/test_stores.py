@@ -20,7 +20,7 @@ from headrace.audit.quarantine import FILE
 from headrace.audit.record import FORMAT, canonical, parse
 from headrace.audit.sinks.base import MemorySink, Sink, SinkConflict, SinkUnavailable
 from headrace.audit.sinks.drain import Drain
-from headrace.audit.sinks.postgres import PostgresSink, grants, outcomes, schema
+from headrace.audit.sinks.postgres import PostgresSink, outcomes
 from headrace.audit.spool import Spool
 from headrace.router.types import NANO
 from headrace.router.waste import waste
@@ -33,6 +33,7 @@ from tests.engine.router.world import (
     burst_at,
     floor_at,
     idle,
+    make_tables,
     model_server,
     postgres_ready,
     redis_ready,
@@ -47,14 +48,6 @@ from tests.unit.audit.test_chain import chain, entry
 pytestmark = pytest.mark.engine
 
 
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=60)
-    ) as opened:
-        yield opened
-
-
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """A port with a PostgreSQL, its tables made."""
@@ -63,7 +56,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     with start_postgres(port, folder) as running:
         wait_for(postgres_ready(port), what="PostgreSQL")
         with ThreadPoolExecutor(1) as elsewhere:  # a fixture may run inside a test's event loop
-            elsewhere.submit(lambda: asyncio.run(_make_tables(port))).result()
+            elsewhere.submit(lambda: asyncio.run(make_tables(port))).result()
         yield port
         running.kill(signal.SIGINT)
 
@@ -78,13 +71,6 @@ def _open_folder(factory: pytest.TempPathFactory) -> Path:
 
 def dsn(port: int, user: str = "postgres") -> str:
     return f"postgresql://{user}@127.0.0.1:{port}/postgres"
-
-
-async def _make_tables(port: int) -> None:
-    connection = await asyncpg.connect(dsn(port))
-    await connection.execute(schema())
-    await connection.execute("CREATE ROLE router LOGIN;" + grants("router"))
-    await connection.close()
 
 
 async def rows(port: int, writer: str) -> list[asyncpg.Record]:
@@ -196,7 +182,7 @@ async def test_postgres_killed_and_back_under_load_has_every_record_once(
         with contextlib.ExitStack() as stack:
             first = stack.enter_context(start_postgres(port, folder))
             wait_for(postgres_ready(port), what="PostgreSQL")
-            await _make_tables(port)
+            await make_tables(port)
             process = stack.enter_context(replica.start())
             wait_for(replica.ready, what="the router")
             await load(1.5)

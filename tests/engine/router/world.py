@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import asyncpg  # type: ignore[import-untyped] # asyncpg 0.32 ships no py.typed
 from aiohttp import web
 from multidict import CIMultiDict
 
+from headrace.audit.sinks.postgres import grants, schema
 from headrace.router.keys import digest
 from headrace_sandbox.model_servers.application import ModelServer
 from headrace_sandbox.model_servers.behaviour import Behaviour
@@ -246,3 +248,11 @@ async def idle(session: aiohttp.ClientSession, replica: Replica, seconds: float 
             return found
         assert time.monotonic() < deadline, found
         await asyncio.sleep(0.05)
+
+
+async def make_tables(port: int) -> None:
+    """The ledger's tables and the role `router` in an empty PostgreSQL."""
+    connection = await asyncpg.connect(f"postgresql://postgres@127.0.0.1:{port}/postgres")
+    await connection.execute(schema())
+    await connection.execute("CREATE ROLE router LOGIN;" + grants("router"))
+    await connection.close()
