@@ -11,6 +11,7 @@ from headrace.pages import Plot, templates
 from headrace.planner import charts
 from headrace.planner.advice import Step, Way, tree, ways
 from headrace.planner.answer import Answer, outcome_sentence
+from headrace.planner.planning import Sensitivity
 from headrace.planner.year import LESS, MONTHS, MORE, SAME, Line, year
 from headrace.settings.stack_text import replace_file
 
@@ -154,6 +155,21 @@ def _figures(answer: Answer, against: float) -> tuple[Plot, ...]:
     return tuple(plots)
 
 
+def _world(item: Sensitivity) -> str:
+    """What differs from today, in words."""
+    factors = {
+        "demand": item.demand,
+        "the dedicated price": item.dedicated_price,
+        "the serverless price": item.serverless_price,
+    }
+    changes = [
+        f"{name} {'rises' if factor > 1 else 'falls'} by {abs(factor - 1):.0%}"
+        for name, factor in factors.items()
+        if factor != 1
+    ]
+    return " and ".join(changes)
+
+
 def _risks(answer: Answer) -> list[str]:
     plan = answer.plan
     risks = []
@@ -162,11 +178,7 @@ def _risks(answer: Answer) -> list[str]:
     if idle > 0.02 * plan.usd_per_month:
         risks.append(f"If demand falls by 30 % and nobody re-plans, the floor wastes {_usd(idle)} a month.")
     changed = [item for item in plan.sensitivity if item.verdict != plan.sensitivity[1].verdict]
-    risks += [
-        f"At {item.demand - 1:+.0%} demand, {item.dedicated_price - 1:+.0%} dedicated and"
-        f" {item.serverless_price - 1:+.0%} serverless price the verdict becomes: {item.verdict}."
-        for item in changed
-    ]
+    risks += [f"If {_world(item)}, the verdict becomes: {item.verdict}." for item in changed]
     if answer.profile.breaks_h:
         days = ", ".join(f"{hour / 24:.1f}" for hour in answer.profile.breaks_h[:5])
         risks.append(f"The level of demand changed for good at day {days}: older weeks are a poor guide.")

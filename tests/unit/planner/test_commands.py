@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from datetime import date
@@ -293,6 +294,9 @@ def test_the_report_is_written_whole(suffix: str, sample: tuple[Path, Path], tmp
         for word in ("a month", "saved in 12 months", "regret", "Committed.", "Risk."):
             assert word in first, f"what the person who pays asks stands before the first plot: {word}"
         assert "Assumptions and sources" in page
+        worlds = re.findall(r"If ([^<.]*), the verdict becomes", page)
+        assert worlds, "guard: the verdict hangs on a price"
+        assert all(re.fullmatch(r"[a-z ]+ (rises|falls) by [1-9]\d*%", world) for world in worlds), worlds
     assert [path.name for path in tmp_path.iterdir()] == [out.name], "no temporary file is left"
 
 
