@@ -28,8 +28,8 @@ _SUFFIX: Final = ".journal"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Torn:
-    """Bytes at the end of a segment that are no whole frame: what a crash leaves."""
+class Unreadable:
+    """Bytes of a segment that are no whole frame."""
 
     path: Path
     offset: int
@@ -37,11 +37,20 @@ class Torn:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Damaged(Torn):
-    """Bytes that are no whole frame, though whole ones follow: entries `first` and on, `count` of them."""
+class Torn(Unreadable):
+    """Bytes at the end of a segment: what a crash leaves."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Damaged(Unreadable):
+    """Bytes that whole frames follow: entries `first` and on, `count` of them."""
 
     first: int
     count: int
+
+
+Item = Link | Torn | Damaged
+"""What a reader finds, one after the other. A `Torn` is the last item of its segment."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,16 +106,16 @@ def listed(directory: Path) -> list[tuple[Segment, int | None]]:
     return list(zip(found, [*(one.first for one in found[1:]), None], strict=False))
 
 
-def content(torn: Torn) -> bytes:
+def content(item: Unreadable) -> bytes:
     """Bad bytes as they are in the file."""
-    with torn.path.open("rb") as file:
-        file.seek(torn.offset)
-        return file.read(torn.bytes)
+    with item.path.open("rb") as file:
+        file.seek(item.offset)
+        return file.read(item.bytes)
 
 
 def read_segment(
     segment: Segment, writer: str, previous: bytes, *, until: int | None = None, place: Place | None = None
-) -> Iterator[Link | Torn]:
+) -> Iterator[Item]:
     """Links of one segment, with a `Damaged` where some can't be read; a `Torn` as the last item where it does not end
     with a whole frame. `until` is the first sequence of the segment that follows, if one does. Reads on from `place`,
     and no more of the file than is asked for.
@@ -216,12 +225,12 @@ class _Gap:
         return None
 
 
-def read_links(directory: Path, writer: str, *, previous: bytes = GENESIS) -> Iterator[Link | Torn]:
+def read_links(directory: Path, writer: str, *, previous: bytes = GENESIS) -> Iterator[Item]:
     """All links that a journal still holds on disk, oldest first. `previous` is the head before its first segment."""
     for segment, until in listed(directory):
         for item in read_segment(segment, writer, previous, until=until):
             yield item
             if isinstance(item, Link):
                 previous = item.hash
-            elif not isinstance(item, Damaged):
+            elif isinstance(item, Torn):
                 return

@@ -230,7 +230,7 @@ class Spool:
                     first=segment.first, offset=0, sequence=segment.first, previous=self._heads[segment.first]
                 )
             for item in read_segment(segment, self.writer, place.previous, until=until, place=place):
-                if not isinstance(item, Link | Damaged):  # the torn end
+                if isinstance(item, Torn):
                     return found
                 if len(found) >= most or (isinstance(item, Link) and item.sequence >= self.durable):
                     return found

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import aiohttp
 import pytest
 
-from headrace.audit.chain import Intact, verify
+from headrace.audit.chain import Intact, Link, verify
 from headrace.audit.record import Entry, parse
-from headrace.audit.segments import Torn, read_links
+from headrace.audit.segments import read_links
 from headrace.audit.sinks.postgres import read
 from headrace_sandbox.supervise_ports import free_port
 from tests.contract.runner import Run
@@ -85,7 +85,7 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 def entries(engine: Engine) -> list[Entry]:
     """What the journal holds now; the writer may be in the middle of a line."""
-    return [parse(one.record) for one in read_links(engine.spool, engine.name) if not isinstance(one, Torn)]
+    return [parse(one.record) for one in read_links(engine.spool, engine.name) if isinstance(one, Link)]
 
 
 @pytest.mark.parametrize("kind", ENGINES)
@@ -125,7 +125,7 @@ async def test_the_ledger_in_postgres_is_the_journal_and_each_request_has_one_ou
     engine, process = running.engines[kind], running.processes[kind]
     process.kill(signal.SIGTERM)
     assert process.child.returncode == 0, engine.log.read_text()[-2000:]
-    journal = [one for one in read_links(engine.spool, engine.name) if not isinstance(one, Torn)]
+    journal = [one for one in read_links(engine.spool, engine.name) if isinstance(one, Link)]
     ledger = await read(running.dsn, engine.name)
     assert isinstance(verify(engine.name, ledger), Intact), "the chain in the database is whole"
     assert [one.hash for one in ledger] == [one.hash for one in journal], "the database holds what the journal holds"

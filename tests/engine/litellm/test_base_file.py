@@ -15,8 +15,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from headrace.audit.chain import Link
 from headrace.audit.record import Entry, Kind, parse
-from headrace.audit.segments import Torn, read_links
+from headrace.audit.segments import read_links
 from headrace_sandbox import litellm_environment
 from headrace_sandbox.model_servers.behaviour import Behaviour
 from headrace_sandbox.supervise_ports import free_port
@@ -73,7 +74,7 @@ class Team:
     def entries(self) -> list[Entry]:
         """Final records of the journal."""
         links = read_links(self.engine.spool, self.engine.name)
-        found = [parse(one.record) for one in links if not isinstance(one, Torn)]
+        found = [parse(one.record) for one in links if isinstance(one, Link)]
         return [one for one in found if one.kind.final]
 
 

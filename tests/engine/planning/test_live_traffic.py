@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from headrace.audit.segments import Torn, read_links
+from headrace.audit.chain import Link
+from headrace.audit.segments import read_links
 from headrace.audit.sinks.postgres import PostgresSink
 from headrace.cli.plan import plan
 from headrace.errors import Refused
@@ -68,7 +69,7 @@ def dsn(port: int, user: str = "planner", password: str = PASSWORD, database: st
 def drained(postgres: int, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A journal, and the same in the table, brought there by the router's own sink."""
     folder = journal(tmp_path_factory.mktemp("journal") / "router-0", some_hours())
-    links = [item for item in read_links(folder, "router-0") if not isinstance(item, Torn)]
+    links = [item for item in read_links(folder, "router-0") if isinstance(item, Link)]
 
     async def drain() -> None:
         sink = PostgresSink(f"postgresql://router@127.0.0.1:{postgres}/postgres")

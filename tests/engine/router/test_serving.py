@@ -14,10 +14,10 @@ import aiohttp
 import psutil
 import pytest
 
-from headrace.audit.chain import Intact, verify
+from headrace.audit.chain import Intact, Link, verify
 from headrace.audit.ledger import fold
 from headrace.audit.record import Entry, Kind, parse
-from headrace.audit.segments import Torn, read_links
+from headrace.audit.segments import read_links
 from headrace.router.types import NANO
 from headrace_sandbox.model_servers.behaviour import Behaviour
 from tests.engine.router.world import (
@@ -44,9 +44,9 @@ BURST = Behaviour(servers=3, slots=4, token_s=0.005, cold_start_s=0.2, idle_time
 def entries(replica: Replica) -> list[Entry]:
     """The journal of a router, verified."""
     links = list(read_links(replica.spool, replica.name))
-    assert not any(isinstance(item, Torn) for item in links)
-    assert isinstance(verify(replica.name, [item for item in links if not isinstance(item, Torn)]), Intact)
-    return [parse(item.record) for item in links if not isinstance(item, Torn)]
+    assert all(isinstance(item, Link) for item in links)
+    assert isinstance(verify(replica.name, [item for item in links if isinstance(item, Link)]), Intact)
+    return [parse(item.record) for item in links if isinstance(item, Link)]
 
 
 def outcomes(replica: Replica) -> dict[str, list[Entry]]:

@@ -102,8 +102,8 @@ def _damage_and_read(data: st.DataObject, file: Path) -> None:
     touched = {number for number, end in enumerate(ends) if broken[end - len(FRAMES[number]) : end] != FRAMES[number]}
     found, aside, bad_bytes = [], 0, 0
     for item in read_segment(Segment(path=file, first=0), "w1", GENESIS, until=8):
-        if isinstance(item, Torn):
-            assert isinstance(item, Damaged), "with a segment behind it nothing is a torn end"
+        assert not isinstance(item, Torn), "with a segment behind it nothing is a torn end"
+        if isinstance(item, Damaged):
             aside, bad_bytes = aside + item.count, bad_bytes + item.bytes
         else:
             found.append(item)

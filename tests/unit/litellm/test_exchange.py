@@ -11,8 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
+from headrace.audit.chain import Link
 from headrace.audit.record import Kind, parse
-from headrace.audit.segments import Torn, read_links
+from headrace.audit.segments import read_links
 from headrace.audit.spool import Spool
 from headrace.router.callers import Callers
 from headrace.router.classify import Caller, Parsed
@@ -116,7 +117,7 @@ def outcomes(services: Services) -> list[tuple[Kind, str]]:
     assert all(account.reserved == 0 for account in engine.state.accounts.values()), "a reservation leaked"
     spool = services.journal.spool
     spool.close()
-    entries = [parse(link.record) for link in read_links(spool.directory, spool.writer) if not isinstance(link, Torn)]
+    entries = [parse(link.record) for link in read_links(spool.directory, spool.writer) if isinstance(link, Link)]
     return [(entry.kind, entry.outcome) for entry in entries if entry.kind.final]
 
 
