@@ -222,7 +222,11 @@ async def test_an_alert_that_cannot_be_sent_does_not_stop_the_next(monkeypatch: 
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_a_checkpoint_that_fails_in_an_unknown_way_is_made_at_the_next_interval(tmp_path: Path) -> None:
+async def test_a_checkpoint_that_fails_in_an_unknown_way_is_made_after_the_restart_of_its_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "FIRST_PAUSE_S", 0.001)
+
     class Moody(FolderStore):
         tries = 0
 
@@ -235,10 +239,23 @@ async def test_a_checkpoint_that_fails_in_an_unknown_way_is_made_at_the_next_int
     spool, told = Spool(tmp_path / "spool", "w1"), list[str]()
     await fill(spool, 1)
     keeper = Checkpoints(spool, Moody(tmp_path), key=b"k", interval_s=lambda: 0.001, now_us=lambda: 7, told=told.append)
-    task = asyncio.create_task(keeper.run())
-    await until(lambda: told == ["failed", "kept"])
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    failed: list[str] = []
+    work = Background(failed.append)
+    work.start("checkpoints", keeper.run)
+    await until(lambda: told == ["kept"])
+    assert failed == ["checkpoints"], "a fault of the work is counted once, by whoever keeps it going"
+    await work.stop()
+    spool.close()
+
+
+async def test_a_last_checkpoint_that_fails_does_not_hold_up_the_stop(tmp_path: Path) -> None:
+    class Broken(FolderStore):
+        def put(self, name: str, data: bytes) -> None:
+            raise ZeroDivisionError
+
+    spool = Spool(tmp_path / "spool", "w1")
+    await fill(spool, 1)
+    await Checkpoints(spool, Broken(tmp_path), key=b"k", interval_s=lambda: 60, now_us=lambda: 7).last()
     spool.close()
 
 
