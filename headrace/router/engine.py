@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -19,6 +19,7 @@ from headrace.router.decide import decide
 from headrace.router.events import Admitted, Event, Finished, FirstByte, LeaseChanged, Outcome, Queued, Scraped, Tick
 from headrace.router.lease import shortages
 from headrace.router.observe import advance, cost_share, initial, observe, reconfigured
+from headrace.router.thresholds import Alert, Elsewhere, Thresholds
 from headrace.router.types import Account, Decision, Reason, Refusal, RequestFacts, Route, Window, explain
 from headrace.settings.releases import WorkloadClass
 
@@ -35,16 +36,6 @@ class Admission:
     explanation: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Alert:
-    """A budget passed one of its thresholds."""
-
-    scope: str
-    share: float
-    spent_nano: int
-    limit_nano: int
-
-
 @dataclass(kw_only=True, slots=True)
 class _Waiter:
     facts: RequestFacts
@@ -55,7 +46,10 @@ class _Waiter:
 
 
 class Engine:
-    """State and queues of one replica. Time comes from `clock` (monotonic seconds), so tests can bring their own."""
+    """State and queues of one replica. Time comes from `clock` (monotonic seconds), so tests can bring their own.
+
+    `told` is the part of what `accounts` have spent whose alerts were told before; all of it where nothing is said.
+    """
 
     def __init__(
         self,
@@ -65,6 +59,7 @@ class Engine:
         period: str,
         leases: Mapping[str, int],
         accounts: Mapping[str, Account],
+        told: Mapping[str, int] | None = None,
         on_alert: Callable[[Alert], None] = lambda _: None,
         on_decision: Callable[[RequestFacts, Decision], None] = lambda _, __: None,
     ) -> None:
@@ -76,8 +71,9 @@ class Engine:
         self._on_decision = on_decision
         self._lines: dict[tuple[str, bool], deque[_Waiter]] = {}
         self._short: dict[str, int] = {}
-        self._elsewhere: dict[str, int] = {}
-        self._elsewhere_in = period
+        if told is None:
+            told = {scope: account.spent for scope, account in accounts.items()}
+        self._thresholds = Thresholds(period, told)
 
     @property
     def in_flight(self) -> int:
@@ -96,6 +92,8 @@ class Engine:
     def tick(self, *, period: str | None = None, min_instances: Mapping[str, int] | None = None) -> None:
         """Time passes: timers of phases and breakers move, and whoever waits is asked again."""
         self.observe(Tick(now=self.clock(), period=period, min_instances=min_instances))
+        if self._thresholds.period != self.state.period:
+            self._thresholds.new_period(self.state.period)
         self._wake_all()
 
     def scraped(self, pool: str, *, queue: int, kv_use: float) -> None:
@@ -117,6 +115,7 @@ class Engine:
     def reload(self, policy: RouterConfig, leases: Mapping[str, int] | None = None) -> None:
         """A new configuration; what is in flight goes on as it was admitted."""
         self.policy = policy
+        self._thresholds.forget_limits()
         reconfigured(self.state, policy)
         if leases is not None:
             self.state.leases = dict(leases)
@@ -297,7 +296,6 @@ class Engine:
         route, scopes = admission.route, admission.facts.scopes
         spent = cost_share(self.state, route.pool, now, self.policy) - admission.cost_at_start
         cost = max(0, round(spent))
-        before = {scope: self.state.accounts[scope].spent for scope in scopes if scope in self.state.accounts}
         self.observe(
             Finished(
                 now=now,
@@ -310,39 +308,29 @@ class Engine:
                 retry_after_s=retry_after_s,
             )
         )
-        self._alerts(before)
+        self._tell(scopes)
         self._wake(route.pool)
         return cost
 
-    def _alerts(self, before: Mapping[str, int]) -> None:
-        for scope, spent in before.items():
-            after = self.state.accounts[scope].spent
-            if after != spent:
-                elsewhere = self._elsewhere.get(scope, 0)
-                self._alert(scope, spent + elsewhere, after + elsewhere)
+    def _tell(self, scopes: Iterable[str]) -> None:
+        """Tells which thresholds have been passed by now."""
+        for scope in scopes:
+            account = self.state.accounts.get(scope)
+            spent = account.spent if account is not None else 0
+            if self._thresholds.due(scope, spent):
+                for alert in self._thresholds.passed(scope, spent, self.policy):
+                    self._on_alert(alert)
 
-    def _alert(self, scope: str, before: int, after: int) -> None:
-        limit = self.policy.totals.get(f"{scope}/money")
-        if limit is None:
+    def tell_what_a_crash_left(self) -> None:
+        """Alerts of what was posted at the start."""
+        self._tell(tuple(self.state.accounts))
+
+    def spent_elsewhere(self, money: Mapping[str, Elsewhere], *, period: str) -> None:
+        """What other replicas used in a month, by scope: thresholds are of the whole budget."""
+        if period != self.state.period:  # a month ended while they were asked
             return
-        for share in budget.crossed(before, after, limit, self.policy.alert_thresholds):
-            self._on_alert(Alert(scope=scope, share=share, spent_nano=after, limit_nano=limit))
-
-    def spent_elsewhere(self, money: Mapping[str, int]) -> None:
-        """What other replicas have spent or reserved this month, by scope: thresholds are of the whole budget.
-
-        What was spent before this replica heard of it for the first time was told by others. What others give back of
-        their reservations does not make a threshold be passed again.
-        """
-        if self._elsewhere_in != self.state.period:
-            self._elsewhere, self._elsewhere_in = {}, self.state.period
-        for scope, spent in money.items():
-            known = self._elsewhere.get(scope)
-            if known is not None and spent > known:
-                account = self.state.accounts.get(scope)
-                own = account.spent if account is not None else 0
-                self._alert(scope, own + known, own + spent)
-            self._elsewhere[scope] = max(spent, known or 0)
+        self._thresholds.heard(money)
+        self._tell(money)
 
     def stop_waiting(self) -> None:
         """Answers everybody in line: the router stops."""

@@ -51,6 +51,8 @@ class Other:
     """What it has used for good: money that is spent or reserved."""
     need: int
     """What it needs beside `base`."""
+    spent: int = 0
+    """The part of `base` that is spent; the rest is reserved."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +69,8 @@ class Ask:
     base: int
     """See `Other`."""
     need: int
+    """See `Other`."""
+    spent: int
     """See `Other`."""
     total: int
     """Of all replicas together."""
@@ -152,6 +156,7 @@ def asks(
                 want=limit if others is None else max(limit, parts[me]),
                 base=base,
                 need=need,
+                spent=_spent(name, state) if sticky else 0,
                 total=total,
                 sticky=sticky,
             )
@@ -204,6 +209,11 @@ def shortages(decision: Decision, policy: RouterConfig) -> dict[str, int]:
             found[f"{provider}/gpus"] = pool.gpus_per_instance
             found[f"{provider}/spend"] = hourly
     return found
+
+
+def _spent(name: str, state: State) -> int:
+    account = state.accounts.get(name.rpartition("/")[0])
+    return account.spent if account is not None else 0
 
 
 def _waiting(name: str, state: State) -> int:

@@ -2,7 +2,7 @@
 
 A replica that loses Redis keeps its shares. Its shares go to others only after it has been silent for `TAKEOVER_S`; it
 stops by itself a little earlier, so both sides of a partition together never exceed a limit. What a silent replica held
-of a money budget stays counted for the month: nobody knows what it spent last.
+of a money budget stays held for the month: nobody knows what it spent last. Alerts count what it said it had used.
 
 A Redis that lost its memory learns the shares again: for `GRACE_S` after an empty start replicas may only say what they
 hold, and nobody gets more.
@@ -13,8 +13,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import redis.asyncio as aioredis
@@ -23,6 +23,7 @@ from redis.exceptions import RedisError
 from headrace.errors import refuse
 from headrace.router.engine import Engine
 from headrace.router.lease import Ask, Other, asks
+from headrace.router.thresholds import Elsewhere
 
 STEP_S: Final = 0.25
 # With hundreds of limits a round takes its time; the pause is four times that, and at most this.
@@ -38,10 +39,12 @@ _STOPPED: Final = -1
 _LOG: Final = logging.getLogger("headrace.router.lease")
 
 # KEYS: seen, epoch, prefix.
-# ARGV: replica, takeover ms, grace ms, then per limit: name, held, want, base, need, total, sticky.
-# Returns per limit: granted, what dead replicas hold for good, then the living others as "name held base need" lines.
-# A replica that stops publishes a base of -1: what it still holds counts until it is taken over, it gets no more.
-# One that publishes no claim (an earlier release) is taken to need what it holds.
+# ARGV: replica, takeover ms, grace ms, then per limit: name, held, want, base, need, total, sticky, spent.
+# Returns per limit: granted, what dead replicas hold for good, what they said they had spent and what they had used
+# (spent or reserved), then the living others as "name held base need spent" lines.
+# A replica that stops publishes a base of -1: what it still holds, it used; it counts for good, and it gets no more.
+# One that publishes no claim (an earlier release) is taken to need what it holds, and one that doesn't say what it
+# spent, to have spent all that it used.
 _SCRIPT: Final = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -53,19 +56,25 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - 5184000000)
 local living, alive = {}, redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. (now - takeover), '+inf')
 for _, name in ipairs(alive) do living[name] = true end
 local answer = {}
-for i = 4, #ARGV, 7 do
+for i = 4, #ARGV, 8 do
   local name, held, want = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
   local total, sticky = tonumber(ARGV[i + 5]), ARGV[i + 6] == '1'
   local shares, claims = KEYS[3] .. 'held:' .. name, KEYS[3] .. 'claim:' .. name
-  local others, lost, theirs = 0, 0, {}
+  local spends = KEYS[3] .. 'spent:' .. name
+  local others, lost, theirs, gone_spent, gone_used = 0, 0, {}, 0, 0
+  local function left(other, held, claim)
+    local used = claim and tonumber(string.match(claim, '^(%d+) ')) or held
+    lost, gone_used = lost + held, gone_used + used
+    gone_spent = gone_spent + (tonumber(redis.call('HGET', spends, other)) or used)
+  end
   local all = redis.call('HGETALL', shares)
   for j = 1, #all, 2 do
     local name, value = all[j], tonumber(all[j + 1])
     if name ~= me then
       if living[name] then theirs[name] = value
       else
-        redis.call('HDEL', claims, name)
-        if sticky then lost = lost + value else redis.call('HDEL', shares, name) end
+        if sticky then left(name, value, redis.call('HGET', claims, name))
+        else redis.call('HDEL', claims, name) redis.call('HDEL', shares, name) end
       end
       if living[name] or sticky then others = others + value end
     end
@@ -77,18 +86,25 @@ for i = 4, #ARGV, 7 do
   if sticky then
     redis.call('EXPIRE', shares, 5184000)
     redis.call('EXPIRE', claims, 5184000)
+    redis.call('HSET', spends, me, ARGV[i + 7])
+    redis.call('EXPIRE', spends, 5184000)
   end
   local lines = {}
   for _, other in ipairs(alive) do
     if other ~= me then
       local value = string.format('%.0f', theirs[other] or 0)
       local claim = redis.call('HGET', claims, other) or ('0 ' .. value)
-      if string.sub(claim, 1, 1) == '-' then lost = lost + (theirs[other] or 0)
-      else lines[#lines + 1] = other .. ' ' .. value .. ' ' .. claim end
+      if string.sub(claim, 1, 1) == '-' then left(other, theirs[other] or 0, claim)
+      else
+        local spent = sticky and redis.call('HGET', spends, other) or string.match(claim, '^%d+')
+        lines[#lines + 1] = other .. ' ' .. value .. ' ' .. claim .. ' ' .. spent
+      end
     end
   end
   answer[#answer + 1] = string.format('%.0f', granted)
   answer[#answer + 1] = string.format('%.0f', lost)
+  answer[#answer + 1] = string.format('%.0f', gone_spent)
+  answer[#answer + 1] = string.format('%.0f', gone_used)
   answer[#answer + 1] = table.concat(lines, '\\n')
 end
 return answer
@@ -99,9 +115,41 @@ def _others(text: str) -> tuple[Other, ...]:
     """The lines of a script's answer. A replica's name holds no space."""
     found = []
     for line in text.splitlines():
-        name, held, base, need = line.split(" ")
-        found.append(Other(name=name, held=int(held), base=int(base), need=int(need)))
+        name, held, base, need, spent = line.split(" ")
+        found.append(Other(name=name, held=int(held), base=int(base), need=int(need), spent=int(spent)))
     return tuple(found)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Heard:
+    """What Redis said of one limit."""
+
+    granted: int
+    lost: int
+    gone_spent: int
+    gone_used: int
+    others: tuple[Other, ...]
+
+    @property
+    def elsewhere(self) -> Elsewhere:
+        """Money that others used."""
+        return Elsewhere(
+            spent=self.gone_spent + sum(one.spent for one in self.others),
+            left_open=max(0, self.gone_used - self.gone_spent),
+        )
+
+
+def _heard(answer: Sequence[str]) -> list[_Heard]:
+    return [
+        _Heard(
+            granted=int(answer[at]),
+            lost=int(answer[at + 1]),
+            gone_spent=int(answer[at + 2]),
+            gone_used=int(answer[at + 3]),
+            others=_others(answer[at + 4]),
+        )
+        for at in range(0, len(answer), 5)
+    ]
 
 
 def _few(names: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -132,9 +180,9 @@ class RedisLeaser:
         self._heard = float("-inf")
         self._lost = False
 
-    def _key(self, name: str) -> str:
+    def _key(self, name: str, period: str) -> str:
         """Limit by name; a month's money is a limit of its own."""
-        return f"{name}@{self._engine.state.period}" if name.endswith("/money") else name
+        return f"{name}@{period}" if name.endswith("/money") else name
 
     async def step(self) -> None:
         """One round. A Redis that does not answer leaves the shares as they are, until our own limit passes.
@@ -145,8 +193,9 @@ class RedisLeaser:
         engine = self._engine
         started = time.monotonic()
         short, others = engine.take_short(), self._others
-        heard: dict[str, tuple[Other, ...]] = {}
+        everything: dict[str, tuple[Other, ...]] = {}
         for names in _few(list(engine.policy.totals)):
+            period = engine.state.period
             asked = asks(
                 engine.state,
                 engine.policy,
@@ -161,40 +210,41 @@ class RedisLeaser:
             self._needs |= {ask.name: ask.need for ask in asked}
             engine.lease({ask.name: ask.limit for ask in asked if ask.limit < engine.state.leases.get(ask.name, 0)})
             try:
-                answer = await self._say(asked)
-                granted = [int(answer[3 * index]) for index in range(len(asked))]
-                self._dead |= {ask.name: int(answer[3 * index + 1]) for index, ask in enumerate(asked)}
-                heard |= {ask.name: _others(answer[3 * index + 2]) for index, ask in enumerate(asked)}
+                heard = _heard(await self._say(asked, period))
             except (RedisError, OSError, TimeoutError) as error:
                 self._silent(error)
                 return
-            self._take(asked, granted, heard)
-        self._heard, self._lost, self._others = started, False, heard
+            self._dead |= {ask.name: one.lost for ask, one in zip(asked, heard, strict=True)}
+            everything |= {ask.name: one.others for ask, one in zip(asked, heard, strict=True)}
+            self._take(asked, heard)
+            engine.spent_elsewhere(
+                {
+                    ask.name.removesuffix("/money"): one.elsewhere
+                    for ask, one in zip(asked, heard, strict=True)
+                    if ask.sticky
+                },
+                period=period,
+            )
+        self._heard, self._lost, self._others = started, False, everything
 
-    def _take(self, asked: Sequence[Ask], granted: Sequence[int], heard: Mapping[str, Sequence[Other]]) -> None:
+    def _take(self, asked: Sequence[Ask], heard: Sequence[_Heard]) -> None:
         """What Redis said of some limits is in force."""
         engine = self._engine
-        engine.spent_elsewhere(
-            {
-                ask.name.removesuffix("/money"): self._dead[ask.name] + sum(one.base for one in heard[ask.name])
-                for ask in asked
-                if ask.sticky
-            }
-        )
         shares = {}
-        for ask, grant in zip(asked, granted, strict=True):
+        for ask, one in zip(asked, heard, strict=True):
             # What was published only because it is still in use above the limit is no share to fill again.
-            share = grant if grant > ask.held else ask.limit
+            share = one.granted if one.granted > ask.held else ask.limit
             shares[ask.name] = min(share, engine.policy.totals.get(ask.name, 0))
         engine.lease(shares)
 
-    async def _say(self, asked: Sequence[Ask]) -> list[str]:
+    async def _say(self, asked: Sequence[Ask], period: str) -> list[str]:
         """Publishes, takes what is free, and hears of the others."""
         prefix = f"headrace:{{{self._engine.policy.environment}}}:"
         arguments: list[str | int] = [self._replica, int(TAKEOVER_S * 1000), int(GRACE_S * 1000)]
         for ask in asked:
             arguments += [
-                *(self._key(ask.name), ask.held, ask.want, ask.base, ask.need, ask.total, int(ask.sticky)),
+                *(self._key(ask.name, period), ask.held, ask.want, ask.base, ask.need, ask.total, int(ask.sticky)),
+                ask.spent,
             ]
         return list(await self._script(keys=[f"{prefix}seen", f"{prefix}epoch", prefix], args=arguments))
 
@@ -233,7 +283,7 @@ class RedisLeaser:
             for ask in asks(engine.state, engine.policy, me=self._replica, others={})
         ]
         try:
-            await self._say(asked)
+            await self._say(asked, engine.state.period)
         except (RedisError, OSError, TimeoutError):
             _LOG.warning("shares could not be given back; they come free by themselves")
         await self._redis.aclose()

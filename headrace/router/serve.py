@@ -34,7 +34,7 @@ from headrace.router.background import Background, every
 from headrace.router.calendar import Calendar, min_instances
 from headrace.router.callers import Callers
 from headrace.router.config import RouterConfig, from_json
-from headrace.router.engine import Alert, Engine, RetryBudget, request_id
+from headrace.router.engine import Engine, RetryBudget, request_id
 from headrace.router.exchange import Exchange
 from headrace.router.http_server import Rules, Server
 from headrace.router.journal import Journal, accounts_of
@@ -44,6 +44,7 @@ from headrace.router.metrics import Metrics
 from headrace.router.server import HEADERS, Api, Exchanger
 from headrace.router.starter import Starter
 from headrace.router.telemetry import tracing
+from headrace.router.thresholds import Alert
 from headrace.router.turn import Services
 from headrace.router.types import NANO
 from headrace.router.upstream import Upstream
@@ -110,18 +111,19 @@ class Router:
             now_us=self.calendar.now_us,
             period=self.calendar.period,
         )
-        ledger = replay(self.spool)
+        ledger, period = replay(self.spool), self.calendar.period()
+        told = {scope: account.spent for scope, account in accounts_of(ledger, period).items()}
         expired = journal.expire(ledger)
         if expired:
             _LOG.warning("posted requests and starts that a crash left open", extra={"fields": {"requests": expired}})
         self.leaser: Leaser | None = None
-        self._accounts = accounts_of(ledger, self.calendar.period())
         self.engine = Engine(
             policy,
             clock=time.monotonic,
-            period=self.calendar.period(),
+            period=period,
             leases=fixed(policy) if options.redis_url is None else {},
-            accounts=self._accounts,
+            accounts=accounts_of(ledger, period),
+            told=told,
             on_alert=self._alert,
         )
         self.drain = Drain(self.spool, sink, failed=self.metrics.drain_failed) if sink is not None else None
@@ -172,6 +174,7 @@ class Router:
             )
             await self.leaser.step()  # hears of the others
             await self.leaser.step()  # takes its part
+        self.engine.tell_what_a_crash_left()
         self._begin_background()
         rules = Rules(headers=HEADERS, most_body=lambda: self.engine.policy.max_request_bytes)
         self._server = Server(self._api, rules)

@@ -6,8 +6,10 @@ import pytest
 
 from headrace.errors import Refused
 from headrace.router.alerts import Webhook
-from headrace.router.engine import Admission, Alert, Engine
+from headrace.router.engine import Admission, Engine
 from headrace.router.events import Outcome
+from headrace.router.thresholds import Alert, Elsewhere
+from headrace.router.types import Account
 from tests.unit.router.worlds import config, pool, request
 
 LIMIT = 1000
@@ -54,16 +56,65 @@ async def test_a_threshold_is_told_once_when_spending_passes_it() -> None:
 async def test_what_other_replicas_spend_counts_and_what_was_known_at_first_was_told_by_them() -> None:
     clock = Clock()
     router, told = engine(clock)
-    router.spent_elsewhere({"environment": 550})
+    hear(router, spent=550)
     assert not told, "the first thing heard of others is history"
     await spend(router, clock, 100)
     assert not told, "650 of 1000, and the half was passed elsewhere"
-    router.spent_elsewhere({"environment": 820})
+    hear(router, spent=820)
     assert [one.share for one in told] == [0.9], "100 here and 820 there"
-    router.spent_elsewhere({"environment": 700})
-    router.spent_elsewhere({"environment": 820})
+    hear(router, spent=700)
+    hear(router, spent=820)
     await spend(router, clock, 50)
-    assert [one.share for one in told] == [0.9], "a reservation that comes and goes tells nothing twice"
+    assert [one.share for one in told] == [0.9], "what comes and goes tells nothing twice"
+
+
+async def test_what_a_silent_replica_had_reserved_counts_until_it_says_what_it_spent() -> None:
+    clock = Clock()
+    router, told = engine(clock)
+    hear(router, spent=100)
+    hear(router, spent=100, left_open=300)
+    await spend(router, clock, 90)
+    assert not told, "490"
+    hear(router, spent=110)
+    await spend(router, clock, 90)
+    assert not told, "180 here and 110 there: the requests it had open came to less than they had reserved"
+    hear(router, spent=110, left_open=300)
+    assert [(one.share, one.spent_nano) for one in told] == [(0.5, 590)]
+
+
+async def test_what_a_crash_left_open_is_told_at_the_start_and_what_was_spent_before_is_not() -> None:
+    for posted, expected in ((0, []), (200, [0.9])):
+        clock, told = Clock(), list[Alert]()
+        policy = engine(clock)[0].policy
+        accounts = {"environment": Account(spent=750 + posted)}
+        router = Engine(
+            policy,
+            clock=clock,
+            period="2026-11",
+            leases={},
+            accounts=accounts,
+            told={"environment": 750},
+            on_alert=told.append,
+        )
+        router.tell_what_a_crash_left()
+        assert [one.share for one in told] == expected
+
+
+async def test_a_new_month_begins_at_nothing_and_what_was_asked_in_the_old_one_is_not_heard() -> None:
+    clock = Clock()
+    router, told = engine(clock)
+    hear(router, spent=950)
+    router.tick(period="2026-12")
+    hear(router, spent=990)
+    assert not told, "that was of November"
+    hear(router, spent=400, period="2026-12")
+    assert not told
+    hear(router, spent=600, period="2026-12")
+    assert [one.share for one in told] == [0.5]
+
+
+def hear(router: Engine, *, spent: int, left_open: int = 0, period: str = "2026-11") -> None:
+    router.spent_elsewhere({"environment": Elsewhere(spent=spent, left_open=left_open)}, period=period)
 
 
 @pytest.mark.parametrize("url", ["", "ftp://a/b", "http://a b/c", "http://a/\r\nX: y", "file:///etc/passwd"])

@@ -147,8 +147,8 @@ async def test_a_replica_that_does_not_understand_redis_stops_at_its_own_limit(
     engine = Engine(policy, clock=lambda: 0.0, period="2026-11", leases=fixed(policy), accounts={})
     leaser = RedisLeaser("redis://127.0.0.1:1/0", "router-0", engine, failed=failed.append)
 
-    async def say(asked: Sequence[Ask]) -> list[str]:
-        del asked
+    async def say(asked: Sequence[Ask], period: str) -> list[str]:
+        del asked, period
         if fault == "raise":
             raise ZeroDivisionError
         return ["nonsense"]
@@ -170,13 +170,14 @@ async def test_hundreds_of_limits_are_asked_for_a_few_at_a_time_and_each_once(mo
     leaser = RedisLeaser("redis://127.0.0.1:1/0", "router-0", engine)
     told: list[list[str]] = []
 
-    async def say(asked: Sequence[Ask]) -> list[str]:
+    async def say(asked: Sequence[Ask], period: str) -> list[str]:
+        assert period == "2026-11"
         told.append([ask.name for ask in asked])
         for ask in asked:
             assert engine.state.leases.get(ask.name, 0) <= ask.held, "a smaller share is in force before it is told"
         await asyncio.sleep(0)
         # Another replica needs as much as we do, and holds nothing yet.
-        return [text for ask in asked for text in (str(ask.want), "0", f"router-1 0 0 {ask.total}")]
+        return [text for ask in asked for text in (str(ask.want), "0", "0", "0", f"router-1 0 0 {ask.total} 0")]
 
     monkeypatch.setattr(leaser, "_say", say)
     await leaser.step()
@@ -188,10 +189,10 @@ async def test_hundreds_of_limits_are_asked_for_a_few_at_a_time_and_each_once(mo
     await leaser.step()
     assert all(engine.state.leases[name] <= total for name, total in policy.totals.items())
 
-    async def failing(asked: Sequence[Ask]) -> list[str]:
+    async def failing(asked: Sequence[Ask], period: str) -> list[str]:
         if len(told) > 20:
             raise OSError
-        return await say(asked)
+        return await say(asked, period)
 
     monkeypatch.setattr(leaser, "_say", failing)
     await leaser.step()
