@@ -79,7 +79,7 @@ class RouterArgs(TypedDict):
 class Router(pulumi.ComponentResource):
     """The router's replicas over zones, each with a journal volume of its own, on machines in the subnets with egress;
     its configuration rendered from the deployed pools, its keys and credentials as Secrets, an internal load balancer,
-    autoscaling on requests in flight, a disruption budget and closed network policies."""
+    autoscaling, a disruption budget and closed network policies."""
 
     internal_url: pulumi.Output[str]
     """Where pods of the cluster find the API, with `/v1`."""

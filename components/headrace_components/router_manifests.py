@@ -143,30 +143,16 @@ def disruption_budget() -> Manifest:
 
 
 def autoscaler(router: RouterSettings) -> Manifest:
-    """Scales on requests in flight, and on CPU where nobody serves that metric. Down slowly: a replica that leaves
-    takes its streams' drain time."""
+    """Scales on CPU, which every cluster serves, and on requests in flight where the settings say that an adapter
+    serves those. An autoscaler that can't read one of its metrics never scales down, so the second is not there by
+    default. Down slowly: a replica that leaves takes its streams' drain time."""
     return {
         "metadata": meta(NAME),
         "spec": {
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": NAME},
             "minReplicas": router.min_replicas,
             "maxReplicas": router.max_replicas,
-            "metrics": [
-                {
-                    "type": "Pods",
-                    "pods": {
-                        "metric": {"name": IN_FLIGHT_METRIC},
-                        "target": {"type": "AverageValue", "averageValue": str(router.in_flight_per_replica)},
-                    },
-                },
-                {
-                    "type": "Resource",
-                    "resource": {
-                        "name": "cpu",
-                        "target": {"type": "Utilization", "averageUtilization": CPU_PERCENT},
-                    },
-                },
-            ],
+            "metrics": _scaling_metrics(router.in_flight_per_replica),
             "behavior": {
                 "scaleUp": {
                     "stabilizationWindowSeconds": 0,
@@ -181,3 +167,12 @@ def autoscaler(router: RouterSettings) -> Manifest:
             },
         },
     }
+
+
+def _scaling_metrics(in_flight_per_replica: int | None) -> list[dict[str, Any]]:
+    cpu = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": CPU_PERCENT}}
+    found: list[dict[str, Any]] = [{"type": "Resource", "resource": cpu}]
+    if in_flight_per_replica is not None:
+        target = {"type": "AverageValue", "averageValue": str(in_flight_per_replica)}
+        found.append({"type": "Pods", "pods": {"metric": {"name": IN_FLIGHT_METRIC}, "target": target}})
+    return found

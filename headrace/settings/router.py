@@ -94,8 +94,9 @@ class RouterSettings(SettingsModel):
     """Least replicas, spread over zones."""
     max_replicas: int = Field(default=6, ge=1)
     """Most replicas."""
-    in_flight_per_replica: int = Field(default=200, ge=1)
-    """Requests in flight per replica at which replicas are added."""
+    in_flight_per_replica: int | None = Field(default=None, ge=1)
+    """Requests in flight per replica at which replicas are added, beside CPU. Set it only where an adapter serves them
+    as a custom metric (docs/components/router.md): without one no replica is ever taken away. Unset means CPU alone."""
     instance_type: str = Field(default="m7i.xlarge", pattern=r"^[a-z][a-z0-9-]*\.(\d*x)?large$")
     """Machines of the router, in the subnets that have egress."""
     journal_gib: int = Field(default=20, ge=1)

@@ -16,7 +16,8 @@ from headrace.router.keys import load_keys
 from headrace.rules.facts import AuditTrailFacts, DataStoresFacts, RouterFacts, facts_from_props
 from headrace.rules.pods import ROUTER_TIER
 from headrace.settings.load import load, validate
-from headrace_components import HybridPlatform, Router, RouterArgs, router_names, router_plan
+from headrace.settings.router import RouterSettings
+from headrace_components import HybridPlatform, Router, RouterArgs, router_manifests, router_names, router_plan
 from headrace_sandbox.router_keys import KEYS
 from tests.unit.components.recording import ACCOUNT, PLACE, ZONES, Engine, record, stack_settings
 
@@ -126,7 +127,14 @@ def test_pods_are_restricted_spread_and_drained(production_stack: Engine) -> Non
     scaler = production_stack.one("kubernetes:autoscaling/v2:HorizontalPodAutoscaler", "router").inputs["spec"]
     assert (scaler["minReplicas"], scaler["maxReplicas"]) == (3, 16)
     assert scaler["scaleTargetRef"]["kind"] == "StatefulSet"
-    assert scaler["metrics"][0]["pods"]["metric"]["name"] == "headrace_in_flight"
+    names = [metric["resource"]["name"] for metric in scaler["metrics"]]
+    assert names == ["cpu"], "a metric that nobody serves would keep every replica for ever"
+
+
+def test_requests_in_flight_scale_the_replicas_where_the_settings_say_that_they_are_served() -> None:
+    metrics = router_manifests.autoscaler(RouterSettings(in_flight_per_replica=250))["spec"]["metrics"]
+    assert [metric["type"] for metric in metrics] == ["Resource", "Pods"], "CPU goes on counting beside them"
+    assert metrics[1]["pods"]["target"] == {"type": "AverageValue", "averageValue": "250"}
 
 
 def test_its_machines_take_nobody_else_and_hold_all_replicas(production_stack: Engine) -> None:
