@@ -68,7 +68,7 @@ def _checkpoints(location: str | None, writer: str) -> list[Checkpoint]:
     if location is None:
         return []
     from headrace.audit import checkpoints
-    from headrace.router.serve import hash_secret
+    from headrace.router.options import hash_secret
 
     key = checkpoints.key_of(hash_secret())
     bucket = location.removeprefix("s3://").strip("/")

@@ -51,11 +51,12 @@ def serve(*, config: Path, keys: Path, spool: Path, host: str, port: int, admin_
     """
     import uvloop
 
-    from headrace.router import serve as serving
+    from headrace.router.options import Options, from_environment
+    from headrace.router.serve import Router
     from headrace.router.telemetry import log_to_stderr
 
     log_to_stderr()
-    options = serving.Options(
+    options = Options(
         config=config,
         keys=keys,
         spool=spool,
@@ -63,7 +64,7 @@ def serve(*, config: Path, keys: Path, spool: Path, host: str, port: int, admin_
         port=port,
         admin_port=admin_port,
         replica=replica,
-        **serving.from_environment(),
+        **from_environment(),
     )
     dsn = os.environ.get("HEADRACE_POSTGRES_DSN")
 
@@ -73,7 +74,7 @@ def serve(*, config: Path, keys: Path, spool: Path, host: str, port: int, admin_
             from headrace.audit.sinks.postgres import PostgresSink
 
             sink = PostgresSink(dsn)
-        await serving.Router(options, sink=sink).run()
+        await Router(options, sink=sink).run()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run())
@@ -86,7 +87,7 @@ def serve(*, config: Path, keys: Path, spool: Path, host: str, port: int, admin_
 def check(*, config: Path, keys: Path | None, as_json: bool) -> None:
     """Say whether a configuration can be served and which pools each workload may use. Exit code 2 where it can't."""
     from headrace.router.keys import load_keys
-    from headrace.router.serve import read_config
+    from headrace.router.options import read_config
 
     policy = read_config(config)
     count = len(load_keys(keys.read_bytes(), policy)) if keys is not None else None
@@ -174,7 +175,7 @@ def explain(
     from headrace.router.decide import decide
     from headrace.router.lease import fixed
     from headrace.router.observe import initial
-    from headrace.router.serve import read_config
+    from headrace.router.options import read_config
     from headrace.router.types import Phase
     from headrace.router.types import explain as in_words
 

@@ -51,7 +51,7 @@ def render(
     Exit code 2, with one sentence for each setting, where the team's own would break a promise of the router.
     """
     from headrace.router.litellm.base import rendered
-    from headrace.router.serve import read_config
+    from headrace.router.options import read_config
 
     merged = rendered(read_config(config), base, keep_model, keep_callback)
     for name in merged.replaced:

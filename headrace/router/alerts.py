@@ -16,6 +16,8 @@ import orjson
 
 from headrace.errors import refuse
 from headrace.router.http_client import Broken, Client, ConnectFailed, split
+from headrace.router.thresholds import Alert
+from headrace.router.types import NANO
 
 MOST_QUEUED: Final = 100
 MOST_TRIES: Final = 6
@@ -26,6 +28,32 @@ _OK: Final = range(200, 300)
 # Answers that no repetition changes: the address or the message is wrong.
 _FINAL: Final = frozenset(range(400, 500)) - {408, 425, 429}
 _LOG: Final = logging.getLogger("headrace.router.alerts")
+
+
+def amounts(alert: Alert) -> dict[str, str | float]:
+    """An alert in the fields of a log line."""
+    return {
+        "scope": alert.scope,
+        "share": alert.share,
+        "spentNano": alert.spent_nano,
+        "limitNano": alert.limit_nano,
+    }
+
+
+def message(alert: Alert, *, environment: str, period: str, replica: str) -> dict[str, str | float]:
+    """What the webhook gets."""
+    return {
+        "type": "budget-threshold",
+        # Several replicas may see the same threshold: the same id is the same alert.
+        "id": f"{environment}/{period}/{alert.scope}/{alert.share:g}",
+        "environment": environment,
+        "period": period,
+        "replica": replica,
+        "spentUsd": alert.spent_nano / NANO,
+        "limitUsd": alert.limit_nano / NANO,
+        "text": f"{environment}: {alert.scope} has used {alert.share:.0%} of its budget of {period}",
+        **amounts(alert),
+    }
 
 
 class Webhook:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from headrace.errors import Problem, Refused, refuse
+from headrace.router.limits import Limits, ProviderCap, TenantConfig, limits_by_scope
 from headrace.settings.base import Name, SettingsModel
 from headrace.settings.releases import WorkloadClass
 from headrace.settings.serverless import WarmUpWindow
@@ -22,28 +23,6 @@ CONFIG_VERSION: Final = 1
 UNKNOWN: Final = "unknown"
 PERCENT: Final = 100
 EnvironmentName = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
-
-
-class Limits(SettingsModel):
-    """What a scope may use. None means no limit of that kind."""
-
-    budget_nano_usd: int | None = Field(default=None, ge=0)
-    """Most nano-dollars in a month."""
-    requests_per_minute: int | None = Field(default=None, ge=1)
-    """Most requests in a minute."""
-    tokens_per_minute: int | None = Field(default=None, ge=1)
-    """Most prompt and answer tokens in a minute."""
-    parallel_requests: int | None = Field(default=None, ge=1)
-    """Most requests at once."""
-
-
-class TenantConfig(SettingsModel):
-    """A tenant and its projects."""
-
-    limits: Limits
-    """Of all its projects together."""
-    projects: dict[Name, Limits]
-    """Of each project."""
 
 
 class PoolConfig(SettingsModel):
@@ -174,17 +153,6 @@ class Spill(SettingsModel):
     """The same for batch work."""
 
 
-class ProviderCap(SettingsModel):
-    """Limits of an account over all its pools."""
-
-    gpus: int | None = Field(default=None, ge=0)
-    """Most GPUs at once."""
-    instances: int | None = Field(default=None, ge=0)
-    """Most workers at once."""
-    nano_usd_per_hour: int | None = Field(default=None, ge=0)
-    """Most spend per hour."""
-
-
 class Breaker(SettingsModel):
     """When a pool is left alone."""
 
@@ -305,22 +273,14 @@ class RouterConfig(SettingsModel):
     @cached_property
     def limits_by_scope(self) -> dict[str, Limits]:
         """Scope -> limits, for every scope that exists."""
-        scopes = {"environment": self.limits}
-        for tenant, config in self.tenants.items():
-            scopes[f"tenant/{tenant}"] = config.limits
-            scopes |= {f"project/{tenant}/{project}": limits for project, limits in config.projects.items()}
-        return scopes
+        return limits_by_scope(self.limits, self.tenants)
 
     @cached_property
     def kinds_by_scope(self) -> dict[str, tuple[tuple[str, str], ...]]:
         """Scope -> the limits that it has, as (kind, name in `totals`), those that free up soonest first."""
         return {
-            scope: tuple(
-                (kind, name)
-                for kind in ("parallel", "requests", "tokens", "money")
-                if (name := f"{scope}/{kind}") in self.totals
-            )
-            for scope in self.limits_by_scope
+            scope: tuple((kind, f"{scope}/{kind}") for kind, _ in limits.by_kind())
+            for scope, limits in self.limits_by_scope.items()
         }
 
     @cached_property
@@ -354,18 +314,9 @@ class RouterConfig(SettingsModel):
         if self.spend_ceiling_nano_usd_per_hour is not None:
             totals["serverless/spend"] = self.spend_ceiling_nano_usd_per_hour
         for provider, cap in self.provider_caps.items():
-            for kind, value in (("gpus", cap.gpus), ("instances", cap.instances), ("spend", cap.nano_usd_per_hour)):
-                if value is not None:
-                    totals[f"provider/{provider}/{kind}"] = value
+            totals |= {f"provider/{provider}/{kind}": value for kind, value in cap.by_kind()}
         for scope, limits in self.limits_by_scope.items():
-            for kind, value in (
-                ("money", limits.budget_nano_usd),
-                ("requests", limits.requests_per_minute),
-                ("tokens", limits.tokens_per_minute),
-                ("parallel", limits.parallel_requests),
-            ):
-                if value is not None:
-                    totals[f"{scope}/{kind}"] = value
+            totals |= {f"{scope}/{kind}": value for kind, value in limits.by_kind()}
         return totals
 
 

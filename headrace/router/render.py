@@ -21,14 +21,12 @@ from headrace.router.config import (
     AuditTrail,
     Breaker,
     CallerBreaker,
-    Limits,
     PoolConfig,
-    ProviderCap,
     RouterConfig,
     Spill,
-    TenantConfig,
     WorkloadConfig,
 )
+from headrace.router.limits import Limits, ProviderCap, TenantConfig
 from headrace.router.types import NANO
 from headrace.settings.fit import memory_fit
 from headrace.settings.releases import DataClassification, ModelRelease, Workload

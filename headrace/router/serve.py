@@ -12,13 +12,11 @@ import functools
 import gc
 import hashlib
 import logging
-import os
 import secrets
 import signal
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
 
@@ -29,11 +27,10 @@ from headrace.audit.spool import Spool, replay
 from headrace.catalog.load import allowed_jurisdictions, jurisdictions
 from headrace.errors import Refused, refuse
 from headrace.router.admin import Admin
-from headrace.router.alerts import Webhook
+from headrace.router.alerts import Webhook, amounts, message
 from headrace.router.background import Background, every
 from headrace.router.calendar import Calendar, min_instances
 from headrace.router.callers import Callers
-from headrace.router.config import RouterConfig, from_json
 from headrace.router.engine import Engine, RetryBudget, request_id
 from headrace.router.exchange import Exchange
 from headrace.router.http_server import Rules, Server
@@ -41,12 +38,12 @@ from headrace.router.journal import Journal, accounts_of
 from headrace.router.keys import load_keys
 from headrace.router.lease import Leaser, fixed
 from headrace.router.metrics import Metrics
+from headrace.router.options import Options, read, read_config
 from headrace.router.server import HEADERS, Api, Exchanger
 from headrace.router.starter import Starter
 from headrace.router.telemetry import tracing
 from headrace.router.thresholds import Alert
 from headrace.router.turn import Services
-from headrace.router.types import NANO
 from headrace.router.upstream import Upstream
 
 _LOG: Final = logging.getLogger("headrace.router")
@@ -54,42 +51,6 @@ _TICK_S: Final = 0.2
 _SCRAPE_S: Final = 1.0
 _WATCH_S: Final = 1.0
 _LAST_ANSWERS_S: Final = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """How a router is started. `redis_url` and `postgres_dsn` hold secrets and come from the environment."""
-
-    config: Path
-    keys: Path
-    spool: Path
-    host: str = "127.0.0.1"
-    port: int = 8080
-    admin_port: int = 8081
-    replica: str = "router-0"
-    redis_url: str | None = None
-    postgres_dsn: str | None = None
-    hash_secret: bytes = b""
-    alert_webhook: str | None = None
-    audit_bucket: str | None = None
-
-
-def from_environment() -> dict[str, Any]:
-    """Options that come from the environment: addresses that hold secrets, and what the stack made."""
-    return {
-        "redis_url": os.environ.get("HEADRACE_REDIS_URL") or None,
-        "hash_secret": hash_secret(),
-        "alert_webhook": os.environ.get("HEADRACE_ALERT_WEBHOOK") or None,
-        "audit_bucket": os.environ.get("HEADRACE_AUDIT_BUCKET") or None,
-    }
-
-
-def read_config(path: Path) -> RouterConfig:
-    """The configuration file; refused where it can't be read."""
-    try:
-        return from_json(path.read_bytes())
-    except OSError as error:
-        raise refuse("--config", str(path), f"can't be read ({error.strerror})", next_step="check the path") from None
 
 
 class Router:
@@ -100,7 +61,7 @@ class Router:
         self._exchanger = exchanger
         self.calendar = Calendar()
         policy = read_config(options.config)
-        keys = load_keys(_read(options.keys, "--keys"), policy)
+        keys = load_keys(read(options.keys, "--keys"), policy)
         self.spool = _open(options.spool, options.replica)
         if self.spool.torn is not None:
             _LOG.warning("cut off a torn end of the journal", extra={"fields": {"bytes": self.spool.torn.bytes}})
@@ -317,7 +278,7 @@ class Router:
         """Reads configuration and keys again. A file that is refused changes nothing; streams go on in any case."""
         try:
             policy = read_config(self.options.config)
-            keys = load_keys(_read(self.options.keys, "--keys"), policy)
+            keys = load_keys(read(self.options.keys, "--keys"), policy)
         except Refused as refused:
             _LOG.error("kept the old configuration", extra={"fields": {"reason": str(refused)}})
             return False
@@ -356,30 +317,10 @@ class Router:
 
     def _alert(self, alert: Alert) -> None:
         self.metrics.alerted(alert.scope, alert.share)
-        period = self.engine.state.period
-        fields = {
-            "scope": alert.scope,
-            "share": alert.share,
-            "spentNano": alert.spent_nano,
-            "limitNano": alert.limit_nano,
-        }
-        _LOG.warning("a budget passed a threshold", extra={"fields": fields})
+        _LOG.warning("a budget passed a threshold", extra={"fields": amounts(alert)})
         if self.webhook is not None:
-            environment = self.engine.policy.environment
-            self.webhook.tell(
-                {
-                    "type": "budget-threshold",
-                    # Several replicas may see the same threshold: the same id is the same alert.
-                    "id": f"{environment}/{period}/{alert.scope}/{alert.share:g}",
-                    "environment": environment,
-                    "period": period,
-                    "replica": self.options.replica,
-                    "spentUsd": alert.spent_nano / NANO,
-                    "limitUsd": alert.limit_nano / NANO,
-                    "text": f"{environment}: {alert.scope} has used {alert.share:.0%} of its budget of {period}",
-                    **fields,
-                }
-            )
+            environment, replica = self.engine.policy.environment, self.options.replica
+            self.webhook.tell(message(alert, environment=environment, period=self.engine.state.period, replica=replica))
 
 
 def _open(directory: Path, replica: str) -> Spool:
@@ -393,24 +334,3 @@ def _open(directory: Path, replica: str) -> Spool:
             reason="what can't be recorded is not served",
             next_step="check the volume, its free space and its rights",
         ) from None
-
-
-def _read(path: Path, option: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise refuse(option, str(path), f"can't be read ({error.strerror})", next_step="check the path") from None
-
-
-def hash_secret() -> bytes:
-    """Secret of keyed hashes, from HEADRACE_HASH_SECRET; refused where it is missing or short."""
-    text = os.environ.get("HEADRACE_HASH_SECRET", "")
-    if len(text) < 16:
-        raise refuse(
-            "HEADRACE_HASH_SECRET",
-            None,
-            "it must be set to 16 characters or more",
-            reason="records hold keyed hashes of prompts, and a plain hash could be guessed",
-            next_step="set it from a secret store; the same for all replicas",
-        )
-    return text.encode()

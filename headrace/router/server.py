@@ -24,7 +24,7 @@ from headrace.router.classify import (
 )
 from headrace.router.engine import request_id
 from headrace.router.exchange import Exchange, Sink
-from headrace.router.http_server import Reply, Request, head_of
+from headrace.router.http_messages import Reply, Request, head_of
 from headrace.router.journal import trace_id_of
 from headrace.router.keys import authenticate
 from headrace.router.telemetry import Span, Tracing

@@ -56,7 +56,7 @@ def _serve(given: argparse.Namespace) -> None:
 
 
 async def _run(given: argparse.Namespace) -> None:
-    from headrace.router import serve as serving
+    from headrace.router import options as starting
     from headrace.router.keys import load_keys
     from headrace.router.litellm import application, base
     from headrace.router.litellm.exchange import Application, ProxyExchange
@@ -65,7 +65,7 @@ async def _run(given: argparse.Namespace) -> None:
     from headrace.router.telemetry import log_to_stderr
 
     log_to_stderr()
-    options = serving.Options(
+    options = starting.Options(
         config=given.config,
         keys=given.keys,
         spool=given.spool,
@@ -73,9 +73,9 @@ async def _run(given: argparse.Namespace) -> None:
         port=given.port,
         admin_port=given.admin_port,
         replica=given.replica,
-        **serving.from_environment(),
+        **starting.from_environment(),
     )
-    policy = serving.read_config(given.config)
+    policy = starting.read_config(given.config)
     load_keys(_keys(given.keys), policy)  # refused now, and not after LiteLLM has taken its time to start
     merged = base.rendered(policy, given.base, tuple(given.keep_model), tuple(given.keep_callback))
     for name in merged.replaced:

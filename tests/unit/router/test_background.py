@@ -28,7 +28,8 @@ from headrace.router.journal import Journal
 from headrace.router.lease import Ask, fixed
 from headrace.router.lease_redis import RedisLeaser
 from headrace.router.metrics import Metrics
-from headrace.router.serve import Options, Router
+from headrace.router.options import Options
+from headrace.router.serve import Router
 from headrace.router.starter import Starter
 from headrace.router.turn import Services
 from headrace.router.upstream import Answer, Upstream

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.router.http_client import Broken, Client, Connection, Origin, Response, split
-from headrace.router.http_server import Reply, Request, Rules, Server, ServerConnection, head_of
+from headrace.router.http_messages import Reply, Request, head_of
+from headrace.router.http_server import Rules, Server, ServerConnection
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
