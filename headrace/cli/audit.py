@@ -218,12 +218,17 @@ def verify_postgres(*, dsn: str, writer: str, checkpoints: str | None, as_json: 
 
 @audit.command("schema")
 @click.option("--role", default="router", show_default=True, help="The router's role.")
-def print_schema(*, role: str) -> None:
+@click.option("--floor-role", help="Role of the hourly floor, where there is one.")
+def print_schema(*, role: str, floor_role: str | None) -> None:
     """Print the SQL of the tables and of the role's rights."""
+    from headrace.audit.sinks import floor
     from headrace.audit.sinks.postgres import grants, schema
 
     click.echo(schema())
     click.echo(grants(role))
+    if floor_role:
+        click.echo(floor.schema())
+        click.echo(floor.grants(floor_role))
 
 
 @audit.command("waivers")
@@ -260,7 +265,8 @@ def waivers(file: Path | None, *, as_json: bool) -> None:
 @click.option("--dsn", envvar="HEADRACE_MIGRATE_DSN", required=True, help="Host and database, without a login.")
 @click.option("--master-login", required=True, help="ARN of the secret that RDS keeps the master's login in.")
 @click.option("--role", default="headrace_router", show_default=True, help="The router's role.")
-def migrate_postgres(*, dsn: str, master_login: str, role: str) -> None:
+@click.option("--floor-role", help="Role of the hourly floor; its password in HEADRACE_FLOOR_PASSWORD.")
+def migrate_postgres(*, dsn: str, master_login: str, role: str, floor_role: str | None) -> None:
     """Make tables and the router's role. Its password comes from HEADRACE_ROLE_PASSWORD."""
     import asyncio
     import os
@@ -268,13 +274,17 @@ def migrate_postgres(*, dsn: str, master_login: str, role: str) -> None:
     from headrace.audit.sinks.base import SinkUnavailable
     from headrace.audit.sinks.migrate import login_of, migrate
 
-    password = os.environ.get("HEADRACE_ROLE_PASSWORD", "")
-    if not password:
-        raise refuse("HEADRACE_ROLE_PASSWORD", None, "it must be set", next_step="set it from a secret store")
+    def password(variable: str) -> str:
+        if not os.environ.get(variable):
+            raise refuse(variable, None, "it must be set", next_step="set it from a secret store")
+        return os.environ[variable]
+
+    mine = password("HEADRACE_ROLE_PASSWORD")
+    others = (floor_role, password("HEADRACE_FLOOR_PASSWORD")) if floor_role else None
     try:
-        asyncio.run(migrate(dsn, login_of(master_login), role=role, password=password))
+        asyncio.run(migrate(dsn, login_of(master_login), role=role, password=mine, floor_role=others))
     except SinkUnavailable as error:
         raise refuse(
             "--dsn", None, f"the database refused or does not answer ({error})", next_step="check it"
         ) from None
-    click.echo(f"tables and role {role} are there")
+    click.echo(f"tables and role {role} are there" + (f", and {floor_role}" if floor_role else ""))

@@ -18,6 +18,7 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "report": ("headrace.cli.plan_report", "report", "The twelve-month report, as HTML or PDF."),
     "poc": ("headrace.cli.plan_poc", "poc", "Decide after a trial on a share of the traffic."),
     "prices": ("headrace.cli.plan_breakeven", "prices", "The price catalogue with sources and ages."),
+    "hourly": ("headrace.cli.plan_hourly", "hourly", "Set a pool's nodes for the coming hour from its traffic."),
     "sample": ("headrace.cli.plan_sample", "sample", "Write a generated sample trace for the quick start."),
 }
 

@@ -1,6 +1,7 @@
 """Makes the ledger's tables and the router's role in Postgres, again and again without harm.
 
-Only this needs the master's credential. The router itself works as a role that may insert and select, no more.
+Only this needs the master's credential. The router itself works as a role that may insert and select, no more; the
+hourly floor as one that sees no entry at all (`floor`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Final
 
 import asyncpg  # type: ignore[import-untyped] # asyncpg 0.32 ships no py.typed
 
+from headrace.audit.sinks import floor
 from headrace.audit.sinks.base import SinkUnavailable
 from headrace.audit.sinks.postgres import grants, schema
 from headrace.errors import refuse
@@ -77,17 +79,35 @@ def verifier(password: str, *, salt: bytes | None = None) -> str:
 
 def statements(role: str, password: str) -> tuple[str, ...]:
     """What is run, in order. The password is set each time, so a new one takes hold with the next run."""
+    return (schema(), *_role(role, password), grants(role))
+
+
+def floor_statements(role: str, password: str) -> tuple[str, ...]:
+    """The same for the hourly floor; they come after the ledger's."""
+    return (floor.schema(), *_role(role, password), floor.grants(role))
+
+
+def _role(role: str, password: str) -> tuple[str, str]:
     name = '"' + role.replace('"', '""') + '"'
     text = "'" + role.replace("'", "''") + "'"
     make = (
         f"DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {text}) "
         f"THEN CREATE ROLE {name} LOGIN; END IF; END $$"
     )
-    return (schema(), make, f"ALTER ROLE {name} WITH LOGIN PASSWORD '{verifier(password)}'", grants(role))
+    return make, f"ALTER ROLE {name} WITH LOGIN PASSWORD '{verifier(password)}'"
 
 
-async def migrate(dsn: str, login: Login, *, role: str, password: str, patience_s: float = _PATIENCE_S) -> None:
-    """Makes what is missing. A database that does not answer yet is waited for; then `SinkUnavailable`."""
+async def migrate(
+    dsn: str,
+    login: Login,
+    *,
+    role: str,
+    password: str,
+    floor_role: tuple[str, str] | None = None,
+    patience_s: float = _PATIENCE_S,
+) -> None:
+    """Makes what is missing; `floor_role` is the name and password of the hourly floor's role where there is one. A
+    database that does not answer yet is waited for; then `SinkUnavailable`."""
     deadline = asyncio.get_running_loop().time() + patience_s
     while True:
         try:
@@ -104,7 +124,7 @@ async def migrate(dsn: str, login: Login, *, role: str, password: str, patience_
     try:
         async with connection.transaction():
             await connection.execute(f"SELECT pg_advisory_xact_lock({_LOCK})")
-            for statement in statements(role, password):
+            for statement in (*statements(role, password), *(floor_statements(*floor_role) if floor_role else ())):
                 await connection.execute(statement)
     except asyncpg.PostgresError as error:
         # Its text could quote the statement, and one of them holds a password.
