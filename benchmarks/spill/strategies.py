@@ -144,7 +144,7 @@ async def _headrace(world: World, *, start_ahead: bool) -> Result:
             if scene.loop.time() - last >= SCRAPE_S:
                 last = scene.loop.time()
                 floor = scene.servers[scene.floor]
-                engine.scraped(scene.floor, queue=floor.waiting, kv_use=floor.kv_use)
+                engine.scraped(scene.floor, queue=floor.waiting, kv_use=floor.kv_use, servers=floor.behaviour.servers)
 
     async def one(ask: Ask) -> None:
         excluded: frozenset[str] = frozenset()

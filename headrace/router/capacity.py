@@ -43,15 +43,38 @@ def live(config: PoolConfig, view: PoolView, now: float) -> int:
     return max(busy(config, view.in_flight) + idle, view.min_instances)
 
 
+def slots(name: str, config: PoolConfig, view: PoolView, state: State) -> int:
+    """Slots of a floor in this replica's share, as far as there are model servers behind them.
+
+    Shares divide the slots of the most model servers that there can be; each is worth as much of itself as serve now.
+    """
+    share = min(state.leases.get(f"pool/{name}/slots", 0), config.slots)
+    serving = servers(config, view)
+    if not share or not serving:
+        return 0
+    return max(1, share * serving // config.instances)
+
+
+def servers(config: PoolConfig, view: PoolView) -> int:
+    """Model servers of a floor: those counted last, or all of them where nobody counts, or nobody has yet."""
+    return min(view.servers, config.instances) if config.counted and view.servers is not None else config.instances
+
+
+def in_shares(config: PoolConfig, view: PoolView, taken: int) -> int:
+    """How much of the divided slots so many slots of serving model servers are, rounded up; never more than there is,
+    unless more are taken already."""
+    serving = servers(config, view)
+    return max(taken, min(config.slots, -(-taken * config.instances // serving))) if serving else taken
+
+
 def free_slots(name: str, config: PoolConfig, view: PoolView, state: State) -> int:
     """Free slots of a floor in this replica's share; never more than the pool has."""
-    share = min(state.leases.get(f"pool/{name}/slots", 0), config.slots)
-    return share - view.in_flight
+    return slots(name, config, view, state) - view.in_flight
 
 
 def share_of_slots(name: str, config: PoolConfig, view: PoolView, state: State) -> float:
     """Used share of a floor's slots, 1 where there are none."""
-    share = min(state.leases.get(f"pool/{name}/slots", 0), config.slots)
+    share = slots(name, config, view, state)
     return view.in_flight / share if share > 0 else 1.0
 
 

@@ -40,6 +40,9 @@ class PoolConfig(SettingsModel):
     """Base of its OpenAI API, up to and including /v1."""
     metrics_url: str | None = Field(default=None, pattern=r"^https?://[A-Za-z0-9.:_\[\]-]+(/[A-Za-z0-9._/-]*)?$")
     """Where its model servers' metrics are read, if they can be."""
+    counted: bool = False
+    """Whether `metrics_url` has an address for each model server, so that those which serve are counted there: they
+    follow the nodes, and `instances` is only the most there can be."""
     credential_env: EnvironmentName | None = None
     """Environment variable that holds its bearer token."""
     credential_headers: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]*$")], EnvironmentName] = Field(

@@ -286,7 +286,7 @@ def _shortest_queue(
     found: list[tuple[float, str, _Candidate]] = []
     for candidate in floors:
         config, view = candidate.config, candidate.view
-        slots = min(state.leases.get(f"pool/{candidate.name}/slots", 0), config.slots)
+        slots = capacity.slots(candidate.name, config, view, state)
         line = view.waiting_batch if batch else view.waiting
         if slots <= 0 or line >= max(1, int(slots * spill.queue_per_slot)):
             continue
@@ -323,7 +323,7 @@ def _batch(
     idle: list[_Candidate] = []
     for candidate in floors:
         config, view = candidate.config, candidate.view
-        slots = min(state.leases.get(f"pool/{candidate.name}/slots", 0), config.slots)
+        slots = capacity.slots(candidate.name, config, view, state)
         # On a floor that others use too, batch stays below the lower threshold and goes behind everybody.
         most = int(slots * policy.spill.stop_at) if _shared(candidate, policy) else slots
         if slots <= 0 or view.in_flight >= slots:

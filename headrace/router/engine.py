@@ -96,10 +96,10 @@ class Engine:
             self._thresholds.new_period(self.state.period)
         self._wake_all()
 
-    def scraped(self, pool: str, *, queue: int, kv_use: float) -> None:
+    def scraped(self, pool: str, *, queue: int, kv_use: float, servers: int) -> None:
         """Model servers' own numbers."""
         if pool in self.state.pools:
-            self.observe(Scraped(now=self.clock(), pool=pool, queue=queue, kv_use=kv_use))
+            self.observe(Scraped(now=self.clock(), pool=pool, queue=queue, kv_use=kv_use, servers=servers))
             self._wake(pool)
 
     def lease(self, leases: Mapping[str, int]) -> None:
@@ -147,7 +147,7 @@ class Engine:
         advance(self.state, now)
         decision = decide(facts, self.state, self.policy)
         if decision.removed or isinstance(decision, Refusal):
-            for name, amount in shortages(decision, self.policy).items():
+            for name, amount in shortages(decision, self.state, self.policy).items():
                 self._short[name] = self._short.get(name, 0) + amount
         if isinstance(decision, Refusal):
             self._on_decision(facts, decision)

@@ -73,12 +73,13 @@ class Queued:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scraped:
-    """Model servers' own numbers: requests waiting in them, share of KV cache in use."""
+    """Model servers' own numbers: requests waiting in them, share of KV cache in use, how many there are."""
 
     now: float
     pool: str
     queue: int
     kv_use: float
+    servers: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

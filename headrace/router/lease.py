@@ -93,7 +93,8 @@ def used(state: State, policy: RouterConfig, names: Collection[str]) -> dict[str
     found: dict[str, int] = {"serverless/spend": sum(spend.values())}
     for name, pool in policy.pools.items():
         if pool.dedicated:
-            found[f"pool/{name}/slots"] = state.pools[name].in_flight
+            view = state.pools[name]
+            found[f"pool/{name}/slots"] = capacity.in_shares(pool, view, view.in_flight)
         else:
             found[f"pool/{name}/instances"] = alive[name]
             found[f"pool/{name}/spend"] = spend[name]
@@ -141,7 +142,7 @@ def asks(
         if sticky:
             base, need = now_used, max(kept, lacking)
         else:
-            busy = now_used * _GROWTH_NUM // _GROWTH_DEN + _waiting(name, state) + 1
+            busy = now_used * _GROWTH_NUM // _GROWTH_DEN + _coming(name, state, policy)
             base, need = 0, max(kept, busy, now_used + lacking)
         need = min(total, max(need, (before or {}).get(name, 0) * _FADES_NUM // _FADES_DEN))
         parts = divide(there, {me: (base, need), **{other.name: (other.base, other.need) for other in known}})
@@ -185,7 +186,7 @@ def divide(total: int, claims: Mapping[str, tuple[int, int]]) -> dict[str, int]:
     return parts
 
 
-def shortages(decision: Decision, policy: RouterConfig) -> dict[str, int]:
+def shortages(decision: Decision, state: State, policy: RouterConfig) -> dict[str, int]:
     """What a request lacked of the shares here, by limit: it was refused, or went elsewhere, for want of it."""
     if isinstance(decision, Wait):
         return {}  # whoever waits is counted in the queue
@@ -198,7 +199,7 @@ def shortages(decision: Decision, policy: RouterConfig) -> dict[str, int]:
             continue
         hourly = pool.nano_usd_per_instance_second * capacity.HOUR_S
         if ground is Ground.FULL:
-            found[f"pool/{name}/slots"] = 1
+            found[f"pool/{name}/slots"] = capacity.in_shares(pool, state.pools[name], 1)
         elif ground is Ground.CAP:
             found[f"pool/{name}/instances"] = 1
         elif ground is Ground.SPEND:
@@ -216,10 +217,10 @@ def _spent(name: str, state: State) -> int:
     return account.spent if account is not None else 0
 
 
-def _waiting(name: str, state: State) -> int:
-    """Whoever is in line for a floor needs slots of it."""
+def _coming(name: str, state: State, policy: RouterConfig) -> int:
+    """What the next request needs, and on a floor whoever is in line."""
     parts = name.split("/")
     if parts[0] == "pool" and parts[-1] == "slots" and parts[1] in state.pools:
         view = state.pools[parts[1]]
-        return view.waiting + view.waiting_batch
-    return 0
+        return capacity.in_shares(policy.pools[parts[1]], view, view.waiting + view.waiting_batch + 1)
+    return 1

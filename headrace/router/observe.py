@@ -101,7 +101,7 @@ def observe(state: State, event: Event, policy: RouterConfig) -> State:
             _tick(state, event, now, policy)
         case Scraped():
             view = state.pools[event.pool]
-            view.queue, view.kv_use, view.scraped_at = event.queue, event.kv_use, now
+            view.queue, view.kv_use, view.servers, view.scraped_at = event.queue, event.kv_use, event.servers, now
             _phase(event.pool, view, state, policy)
         case LeaseChanged():
             state.leases.update(event.leases)

@@ -189,6 +189,7 @@ def _dedicated(
         release_digest=release.artifact_digest,
         url=deployed.url,
         metrics_url=deployed.metrics_url,
+        counted=deployed.metrics_url is not None,
         credential_env=deployed.credential_env,
         credential_headers=dict(deployed.credential_headers),
         served_model=deployed.served_model or pool.workload,

@@ -127,6 +127,7 @@ class Router:
         )
         self._starter = Starter(services, self.upstream, lambda: request_id(self._instance))
         self._tick()
+        await self._scrape_all()  # how many model servers there are decides what a share is worth
         if options.redis_url is not None:
             from headrace.router.lease_redis import RedisLeaser
 
@@ -252,16 +253,19 @@ class Router:
 
     async def _scraping(self) -> None:
         while True:
-            pools = dict(self.engine.policy.pools)
-            await asyncio.gather(*(self._scrape(name, pool.metrics_url) for name, pool in pools.items()))
+            await self._scrape_all()
             await asyncio.sleep(_SCRAPE_S)
+
+    async def _scrape_all(self) -> None:
+        pools = self.engine.policy.pools
+        await asyncio.gather(*(self._scrape(name, pool.metrics_url) for name, pool in pools.items()))
 
     async def _scrape(self, name: str, url: str | None) -> None:
         if url is None or self.upstream is None:
             return
         found = await self.upstream.scrape(url, limit_s=_SCRAPE_S)
         if found is not None:
-            self.engine.scraped(name, queue=found[0], kv_use=found[1])
+            self.engine.scraped(name, queue=found.queue, kv_use=found.kv_use, servers=found.servers)
 
     async def _watching(self) -> None:
         while True:

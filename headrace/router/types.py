@@ -151,7 +151,8 @@ class Account:
 class PoolView:
     """A pool as this replica knows it. In-flight work is exact; `queue` and `kv_use` are as old as `scraped_at`.
 
-    `starting` holds when each instance was started that has not answered yet.
+    `servers` is how many model servers a counted floor has, None where nobody has counted yet. `starting` holds when
+    each instance was started that has not answered yet.
     """
 
     in_flight: int = 0
@@ -178,6 +179,7 @@ class PoolView:
     cold_start_s: float = 0.0
     queue: int | None = None
     kv_use: float | None = None
+    servers: int | None = None
     scraped_at: float = float("-inf")
     cost_per_request: float = 0.0
     idle_cost: float = 0.0

@@ -32,6 +32,22 @@ _METRIC: Final = re.compile(
 
 
 _MOST_TARGETS: Final = 256
+# The name is unknown, or is known and has no address: what a headless Service without a ready pod gives. A resolver
+# that doesn't answer (EAI_AGAIN) tells nothing.
+_NO_ADDRESS: Final = frozenset({socket.EAI_NONAME, socket.EAI_NODATA})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Signals:
+    """What model servers say of themselves: requests waiting in them, share of KV cache in use (the highest), and how
+    many they are."""
+
+    queue: int
+    kv_use: float
+    servers: int
+
+
+_NOBODY: Final = Signals(queue=0, kv_use=0.0, servers=0)
 
 
 class UpstreamError(Exception):
@@ -157,23 +173,32 @@ class Upstream:
         except (Broken, OSError):
             raise StreamBroken("broke") from None
 
-    async def scrape(self, url: str, *, limit_s: float) -> tuple[int, float] | None:
-        """Waiting requests (their sum) and share of KV cache in use (the highest) over the model servers behind `url`.
+    async def scrape(self, url: str, *, limit_s: float) -> Signals | None:
+        """What the model servers behind `url` say of themselves, together.
 
         Each address that the name of an http URL has is a model server of its own: a headless Service has one per
-        replica. Those that don't answer within `limit_s` don't count; None where none did.
+        replica that is ready. One that doesn't answer within `limit_s` says nothing and is counted; None where none
+        answered. A name without an address has no model servers.
         """
         named, path = split(url)
         try:
             async with asyncio.timeout(limit_s):
                 origins = [named] if named.tls else await _addresses(named)
+        except socket.gaierror as error:
+            return _NOBODY if error.errno in _NO_ADDRESS else None
         except (TimeoutError, OSError, UnicodeError):  # UnicodeError: a host that is no name
             return None
         found = await asyncio.gather(*(self._signals(one, _host(named), path, limit_s) for one in origins))
         known = [signals for signals in found if signals is not None]
-        return (sum(queue for queue, _ in known), max(kv for _, kv in known)) if known else None
+        if not known:
+            return None
+        return Signals(
+            queue=sum(one.queue for one in known),
+            kv_use=max(one.kv_use for one in known),
+            servers=sum(one.servers for one in known) + len(found) - len(known),
+        )
 
-    async def _signals(self, origin: Origin, host: str, path: str, limit_s: float) -> tuple[int, float] | None:
+    async def _signals(self, origin: Origin, host: str, path: str, limit_s: float) -> Signals | None:
         """What one model server says."""
         response: Response | None = None
         try:
@@ -215,10 +240,12 @@ def _lines(headers: Mapping[str, str]) -> str:
     return "".join(f"{name}: {value}\r\n" for name, value in headers.items())
 
 
-def read_signals(text: bytes) -> tuple[int, float] | None:
-    """vLLM's queue and KV-cache use: the sum of queues, the highest use. None where either is missing or no number."""
+def read_signals(text: bytes) -> Signals | None:
+    """vLLM's queue and KV-cache use: the sum of queues, the highest use, and how many engines say so. None where either
+    is missing or no number."""
     queue: float | None = None
     kv_use: float | None = None
+    servers = 0
     for name, value in _METRIC.findall(text):
         try:
             number = float(value)
@@ -228,9 +255,12 @@ def read_signals(text: bytes) -> tuple[int, float] | None:
             return None
         if name == b"vllm:num_requests_waiting":
             queue = (queue or 0) + number
+            servers += 1
         else:
             kv_use = max(kv_use or 0.0, number)
-    return (int(queue), min(1.0, kv_use)) if queue is not None and kv_use is not None else None
+    if queue is None or kv_use is None:
+        return None
+    return Signals(queue=int(queue), kv_use=min(1.0, kv_use), servers=servers)
 
 
 def _retry_after(response: Response) -> float | None:

@@ -96,11 +96,18 @@ class ModelServer:
 
     async def _metrics(self, _: web.Request) -> web.Response:
         servers, label = self.servers, f'{{model_name="{self._model}"}}'
+        # One address stands for all of the pool's servers here: a line for each, so that they can be counted.
+        count = max(1, servers.live)
+        waiting = [
+            f'vllm:num_requests_waiting{{model_name="{self._model}",engine="{engine}"}}'
+            f" {(servers.waiting + engine) // count:.1f}"
+            for engine in range(count)
+        ]
         lines = [
             "# TYPE vllm:num_requests_running gauge",
             f"vllm:num_requests_running{label} {servers.running:.1f}",
             "# TYPE vllm:num_requests_waiting gauge",
-            f"vllm:num_requests_waiting{label} {servers.waiting:.1f}",
+            *waiting,
             "# TYPE vllm:kv_cache_usage_perc gauge",
             f"vllm:kv_cache_usage_perc{label} {servers.kv_use}",
             "# TYPE vllm:generation_tokens_total counter",

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from headrace.router.upstream import Upstream
+from headrace.router.upstream import Signals, Upstream
 from headrace_sandbox.supervise_ports import free_port
 
 pytestmark = pytest.mark.engine
@@ -60,24 +60,34 @@ async def test_every_replica_behind_a_headless_service_counts(resolving: Callabl
             busy = await stack.enter_async_context(metrics("127.0.0.2", port, 3, 0.9))
             resolving(["127.0.0.1", "127.0.0.2", "127.0.0.2"])
             found = await upstream.scrape(f"http://{REPLICAS}:{port}/metrics", limit_s=5)
-            assert found == (3, 0.9), "queues add up; the fullest cache is the pool's, for a request may meet it"
+            assert found == Signals(queue=3, kv_use=0.9, servers=2), (
+                "queues add up; the fullest cache is the pool's, for a request may meet it"
+            )
             assert quiet == busy == [f"{REPLICAS}:{port}"], "each was asked once, by the name it is known by"
             resolving(["127.0.0.1", "127.0.0.3"])
             found = await upstream.scrape(f"http://{REPLICAS}:{port}/metrics", limit_s=5)
-            assert found == (0, 0.2), "a replica that doesn't answer does not hide the others"
+            assert found == Signals(queue=0, kv_use=0.2, servers=2), (
+                "a replica that doesn't answer does not hide the others, and is there while it is ready"
+            )
         found = await upstream.scrape(f"http://{REPLICAS}:{port}/metrics", limit_s=1)
         assert found is None, "nobody answers: unknown, never zero"
     finally:
         upstream.close()
 
 
-async def test_a_name_without_addresses_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "servers"), [(socket.EAI_NONAME, 0), (socket.EAI_NODATA, 0), (socket.EAI_AGAIN, None)]
+)
+async def test_a_name_without_addresses_has_no_model_servers(
+    error: int, servers: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def getaddrinfo(*_: object, **__: object) -> list[Any]:
-        raise socket.gaierror(socket.EAI_NONAME, "no such name")
+        raise socket.gaierror(error, "as the resolver says")
 
     monkeypatch.setattr(type(asyncio.get_running_loop()), "getaddrinfo", getaddrinfo)
     upstream = Upstream()
     try:
-        assert await upstream.scrape("http://gone.pool.svc.cluster.local:8000/metrics", limit_s=5) is None
+        found = await upstream.scrape("http://gone.pool.svc.cluster.local:8000/metrics", limit_s=5)
+        assert (found.servers if found else None) == servers, "a resolver that doesn't answer tells nothing"
     finally:
         upstream.close()

@@ -108,7 +108,7 @@ def test_a_signal_saturates_at_the_upper_threshold_and_clears_at_the_lower_after
 
     def pool_after(at: float, kv: float) -> str:
         nonlocal current
-        current = observe(current, Scraped(now=at, pool="floor", queue=0, kv_use=kv), policy)
+        current = observe(current, Scraped(now=at, pool="floor", queue=0, kv_use=kv, servers=1), policy)
         decision = decide(request(), current, policy)
         assert isinstance(decision, Route)
         return decision.pool
@@ -120,9 +120,34 @@ def test_a_signal_saturates_at_the_upper_threshold_and_clears_at_the_lower_after
     assert pool_after(33, 0.10) == "floor"
 
 
+def test_a_counted_floor_has_the_slots_of_the_model_servers_that_there_are() -> None:
+    policy = config(pools={"floor": pool(instances=4, counted=True), "burst": overflow(minInstances=3)})
+
+    def goes_to(servers: int | None, in_flight: int) -> str:
+        current = state(policy)
+        current.pools["floor"].in_flight = in_flight
+        if servers is not None:
+            found = Scraped(now=1, pool="floor", queue=0, kv_use=0.0, servers=servers)
+            current = observe(current, found, policy)
+        decision = decide(request(), current, policy)
+        assert isinstance(decision, Route)
+        return decision.pool
+
+    assert goes_to(1, 3) == "floor"
+    assert goes_to(1, 4) == "burst", "one model server takes four at once, though there could be four of them"
+    assert goes_to(4, 15) == "floor"
+    assert goes_to(9, 16) == "burst", "more than the configuration knows of are not counted on"
+    assert goes_to(0, 0) == "burst", "no node, no model server"
+    assert goes_to(None, 15) == "floor", "until somebody has counted, all are taken to be there"
+    fixed = config(pools={"floor": pool(instances=4), "burst": overflow(minInstances=3)})
+    current = observe(state(fixed), Scraped(now=1, pool="floor", queue=0, kv_use=0.0, servers=1), fixed)
+    current.pools["floor"].in_flight = 8
+    assert decide(request(), current, fixed).pool == "floor", "a floor that isn't counted has what was configured"  # type: ignore[union-attr] # a refusal fails the test
+
+
 def test_an_old_signal_is_unknown_and_our_own_count_decides() -> None:
     policy = config(pools={"floor": pool(), "burst": overflow(minInstances=1)})
-    current = observe(state(policy), Scraped(now=1, pool="floor", queue=3, kv_use=0.99), policy)
+    current = observe(state(policy), Scraped(now=1, pool="floor", queue=3, kv_use=0.99, servers=1), policy)
     assert decide(request(), current, policy).pool == "burst"  # type: ignore[union-attr] # a refusal fails the test
     current = observe(current, Tick(now=7), policy)
     assert decide(request(), current, policy).pool == "floor"  # type: ignore[union-attr] # a refusal fails the test

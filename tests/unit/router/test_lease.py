@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from headrace.router import lease
+from headrace.router import capacity, lease
 from headrace.router.config import RouterConfig
 from headrace.router.decide import decide
 from headrace.router.lease import Ask, Other, divide, shortages
@@ -89,7 +89,8 @@ class Replica:
         if self.limit == LIMIT:
             view = self.state.pools["floor"]
             # What runs above a share that shrank runs on; nothing new starts.
-            view.in_flight = min(wanted, max(self.share, view.in_flight))
+            room = capacity.slots("floor", self.policy.pools["floor"], view, self.state)
+            view.in_flight = min(wanted, max(room, view.in_flight))
             return wanted - view.in_flight
         account = self.state.accounts.setdefault("environment", Account())
         take = max(0, min(wanted, self.share - account.spent))
@@ -207,6 +208,25 @@ def test_what_a_refused_request_lacked_is_told() -> None:
     policy = config(pools={"floor": pool()}, limits={"budgetNanoUsd": 1})
     refusal = decide(request(), state(policy), policy)
     assert isinstance(refusal, Refusal)
-    assert shortages(refusal, policy).keys() == {"environment/money"}
+    assert shortages(refusal, state(policy), policy).keys() == {"environment/money"}
     full = Refusal(status=503, code="no_capacity", sentence="", next_step="", removed=(("floor", Ground.FULL),))
-    assert shortages(full, policy) == {"pool/floor/slots": 1}
+    assert shortages(full, state(policy), policy) == {"pool/floor/slots": 1}
+
+
+@pytest.mark.parametrize("serving", [1, 2, 5, 8])
+def test_the_slots_of_few_model_servers_reach_the_replica_whose_callers_want_them(serving: int) -> None:
+    policy = config(pools={"floor": pool(instances=8, slotsPerInstance=4, counted=True)}, tenants={})
+    fleet = []
+    for name in ("r0", "r1"):
+        fresh = state(policy)
+        fresh.leases.clear()
+        fresh.pools["floor"].servers = serving
+        fleet.append(Replica(name=name, policy=policy, state=fresh, limit=LIMIT))
+    store, live = Store(), serving * 4
+    for _ in range(20):
+        for one, wanted in zip(fleet, (live, 0), strict=True):
+            refused = one.use(wanted)
+            one.round(store, capacity.in_shares(policy.pools["floor"], one.state.pools["floor"], refused))
+    room = [capacity.slots("floor", policy.pools["floor"], one.state.pools["floor"], one.state) for one in fleet]
+    assert sum(room) <= live + 1, "beyond rounding, nobody counts on slots that are not there"
+    assert room[0] >= live - max(1, live // 4), "a busy replica gets what the idle one doesn't need"

@@ -19,7 +19,7 @@ from tests.unit.router.worlds import config, overflow, pool, request, state
 HOURLY = 300_000 * 3600
 POLICY = config(
     pools={
-        "floor": pool(),
+        "floor": pool(counted=True),
         "burst": overflow(slotsPerInstance=2),
         "abroad": overflow(computeJurisdictions=["US"], minInstances=1),
         "wide": overflow(slotsPerInstance=1, idleTimeoutS=10, spendCeilingNanoUsdPerHour=2 * HOURLY),
@@ -73,7 +73,9 @@ class Router(RuleBasedStateMachine):
     def _check_route(self, asked: RequestFacts, route: Route, *, batch: bool) -> None:
         assert route.pool != "abroad", "never outside the jurisdiction, however full the rest is"
         floor = self.state.pools["floor"]
-        slots = self.state.leases["pool/floor/slots"]
+        slots = capacity.slots("floor", POLICY.pools["floor"], floor, self.state)
+        if route.pool == "floor":
+            assert floor.in_flight < slots, "never more at once than the model servers take that there are"
         if batch:
             assert route.pool == "floor"
             assert floor.in_flight < POLICY.spill.stop_at * slots, "batch never takes the last slots"
@@ -121,9 +123,10 @@ class Router(RuleBasedStateMachine):
         assert self.state.now == before
         assert self.state.period == "2026-11", "an earlier month gives no money back"
 
-    @rule(queue=st.integers(0, 3), kv=st.floats(0, 1))
-    def scrape(self, queue: int, kv: float) -> None:
-        self.state = observe(self.state, Scraped(now=self.state.now, pool="floor", queue=queue, kv_use=kv), POLICY)
+    @rule(queue=st.integers(0, 3), kv=st.floats(0, 1), servers=st.integers(0, 3))
+    def scrape(self, queue: int, kv: float, servers: int) -> None:
+        found = Scraped(now=self.state.now, pool="floor", queue=queue, kv_use=kv, servers=servers)
+        self.state = observe(self.state, found, POLICY)
 
     @rule(slots=st.integers(0, 8))
     def lease(self, slots: int) -> None:
@@ -169,7 +172,11 @@ TestRouter = Router.TestCase
 
 
 def test_the_same_events_give_the_same_state() -> None:
-    events: list[Event] = [Tick(now=1.0), Scraped(now=2.0, pool="floor", queue=1, kv_use=0.5), Tick(now=40.0)]
+    events: list[Event] = [
+        Tick(now=1.0),
+        Scraped(now=2.0, pool="floor", queue=1, kv_use=0.5, servers=1),
+        Tick(now=40.0),
+    ]
     first = second = state(POLICY)
     for event in events:
         first, second = observe(first, event, POLICY), observe(second, event, POLICY)

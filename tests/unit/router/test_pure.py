@@ -25,7 +25,7 @@ from headrace.router.keys import authenticate, digest, load_keys
 from headrace.router.render import Deployed, render
 from headrace.router.sse import StreamFilter
 from headrace.router.types import NANO, Refusal, Route, Window
-from headrace.router.upstream import read_signals
+from headrace.router.upstream import Signals, read_signals
 from headrace.router.usage import Usage, UsageReader
 from headrace.settings.load import from_stack_file
 from headrace.settings.releases import WorkloadClass
@@ -265,7 +265,9 @@ def test_a_correction_never_hides_somebody_elses_use() -> None:
 
 def test_signals_of_vllm_are_read_and_nonsense_is_unknown() -> None:
     text = b'vllm:num_requests_waiting{model_name="m"} 2.0\nvllm:kv_cache_usage_perc{model_name="m"} 0.25\n'
-    assert read_signals(text) == (2, 0.25)
+    assert read_signals(text) == Signals(queue=2, kv_use=0.25, servers=1)
+    two = text.replace(b'"m"', b'"m",engine="0"') + b'vllm:num_requests_waiting{model_name="m",engine="1"} 1.0\n'
+    assert read_signals(two) == Signals(queue=3, kv_use=0.25, servers=2), "each engine has a line of its own"
     assert read_signals(text.replace(b"0.25", b"NaN")) is None
     assert read_signals(b"<html>") is None
 
