@@ -1,8 +1,9 @@
 """Traffic of a workload from the ledger's Postgres, an hour at a time, and the record of decisions.
 
 Finished windows are kept in `headrace.demand_windows`; a run reads only what the ledger holds since the last of them,
-and the database adds it up. A window is finished an hour after its end: by then what began in it has ended and has been
-drained. Until then it is computed anew each time, with what is still in flight counted from its reservation.
+and the database adds it up. A window is finished when the ledger holds an entry an hour younger than its end: by then
+what began in it has ended and has been drained. Until then it is computed anew each time, with what is still in flight
+counted from its reservation.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from headrace.planner.traffic import BINS_PER_WINDOW, WINDOW_S
 
 CONNECT_S: Final = 15.0
 QUERY_S: Final = 120.0
-# A window is finished so long after its end. A request that lasts longer is missed in its first windows.
+# How much younger than a window's end the ledger is when the window is finished. The clock alone doesn't finish one: a
+# ledger that is behind would lack what then ended. A request that lasts longer is missed in its first windows.
 SETTLED_S: Final = HOUR_S
 # The ledger is read in pieces of a day, so that the first run, over four weeks, is many small queries.
 PIECE_S: Final = DAY_HOURS * HOUR_S
@@ -30,6 +32,7 @@ PIECE_S: Final = DAY_HOURS * HOUR_S
 KEPT: Final = timedelta(hours=MOST_HOURS, days=7)
 
 _FIRST: Final = "SELECT min(at) FROM headrace.work WHERE workload = $1 AND kind = 'post' AND at >= $2"
+_NEWEST: Final = "SELECT max(at) FROM headrace.work"
 _KNOWN: Final = """
 SELECT starts_at, arrivals, in_flight FROM headrace.demand_windows
 WHERE workload = $1 AND starts_at >= $2 AND starts_at < $3 ORDER BY starts_at
@@ -118,12 +121,14 @@ class Store:
         if origin is None or origin >= end:
             return History(origin_s=int(end.timestamp()), arrivals=np.zeros(0), in_flight=np.zeros(0))
         arrivals, in_flight = _joined(known, origin)
+        newest = await self._connection.fetchval(_NEWEST)
+        finished = min(end, newest or origin) - timedelta(seconds=SETTLED_S)
         since = origin + timedelta(seconds=len(arrivals) * WINDOW_S)
         while since < end:
             until = min(since + timedelta(seconds=PIECE_S), end)
             counted, busy = await self._piece(workload, since, until, end)
             if keep:
-                await self._keep(workload, since, counted, busy, finished=end - timedelta(seconds=SETTLED_S))
+                await self._keep(workload, since, counted, busy, finished=finished)
             arrivals, in_flight = np.concatenate((arrivals, counted)), np.concatenate((in_flight, busy))
             since = until
         if keep:
