@@ -28,6 +28,7 @@ def answered(command: Callable[..., None]) -> Callable[..., None]:
         day: datetime | None,
         only: tuple[str, ...],
         demand_factor: float,
+        hourly: bool,
         **others: Any,
     ) -> None:
         found = answer(
@@ -37,6 +38,7 @@ def answered(command: Callable[..., None]) -> Callable[..., None]:
             prices=prices,
             only=parse_only(only),
             demand_factor=check_factor(demand_factor),
+            hourly=hourly,
         )
         for sentence in found.stale:
             click.echo(f"warning: {sentence}", err=True)
@@ -44,6 +46,7 @@ def answered(command: Callable[..., None]) -> Callable[..., None]:
 
     asked: Callable[..., None] = ask
     for decorate in (
+        click.option("--hourly", is_flag=True, help="Allow a floor that follows its traffic every hour."),
         click.option("--demand-factor", type=float, default=1.0, show_default=True, help="Multiply the demand."),
         click.option("--only", multiple=True, metavar="COLUMN=VALUE", help="Keep rows of one model, tenant, feature."),
         click.option("--on", "day", type=click.DateTime(["%Y-%m-%d"]), help="Day whose prices hold (default today)."),

@@ -78,10 +78,14 @@ def _print(found: Answer) -> None:
     click.echo("")
     click.echo(plan.verdict.sentence)
     click.echo(
-        f"Policy: {plan.policy}; dedicated {_range(plan.schedule.min() * unit, plan.schedule.max() * unit)} GPUs,"
+        f"Policy: {plan.policy}; dedicated {_range(plan.schedule.min() * unit, plan.most * unit)} GPUs,"
         f" {usd(plan.usd_per_month)} USD a month; the clairvoyant lower bound is {usd(plan.bound_usd_per_month)}"
         f" (regret {usd(plan.regret_usd_per_month)})."
     )
+    if plan.hourly_saves_usd_per_month > 0:
+        click.echo(
+            f"Re-planned every hour (--hourly) it would save {usd(plan.hourly_saves_usd_per_month)} USD a month."
+        )
     if len(plan.schedule) > 1:
         rows = plan.schedule.reshape(-1, 24) * unit
         names = ("every day",) if len(rows) == 1 else ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -90,8 +94,7 @@ def _print(found: Answer) -> None:
     click.echo("")
     click.echo(f"Walked over {plan.evaluated_hours} hours of the data's own past, each hour from the hours before it:")
     ranked = [
-        (item.name + ("" if item.deployable else " (re-planned hourly)"), item.usd_per_month)
-        for item in plan.candidates
+        (item.name + ("" if item.deployable else " (with --hourly)"), item.usd_per_month) for item in plan.candidates
     ]
     ranked += [(name, value) for name, value in plan.baselines.items() if name not in dict(ranked)]
     rows_out = [(name, usd(value), _ratio(value, plan.bound_usd_per_month)) for name, value in ranked]

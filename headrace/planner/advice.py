@@ -120,7 +120,7 @@ def tree(answer: Answer) -> list[Step]:
             question="How large is the floor (floor + 10 %)?",
             measured=f"floor + 10 % costs {plan.baselines['floor-plus-ten']:,.0f} USD a month",
             rule_says=f"{answer.profile.raw_floor * 1.1:.1f} replicas",
-            we_say=f"{int(plan.schedule.min())} to {int(plan.schedule.max())} replicas",
+            we_say=f"{int(plan.schedule.min())} to {plan.most} replicas",
             wrong=plan.baselines["floor-plus-ten"] > plan.usd_per_month * 1.005,
             because=f"the plan costs {plan.usd_per_month:,.0f}, the lower bound is {plan.bound_usd_per_month:,.0f}",
         ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Final
@@ -71,14 +71,15 @@ def answer(
     prices: Path | None = None,
     only: Mapping[str, str] | None = None,
     demand_factor: float = 1.0,
+    hourly: bool = False,
 ) -> Answer:
-    """Read, plan and check. `day` is the day whose prices hold."""
+    """Read, plan and check. `day` is the day whose prices hold; `hourly`: whether the floor may follow its traffic."""
     workload = read_workload(workload_path)
     book = price_book(prices)
     tariff, rows = tariff_of(workload, book, day)
     traffic, service = ingest(traffic_path, workload, folder=workload_path.parent, only=only)
     demand = traffic.demand if demand_factor == 1.0 else traffic.demand.scaled(demand_factor)
-    limits = constraints_of(workload, book, rows)
+    limits = replace(constraints_of(workload, book, rows), hourly=hourly)
     plan = make_plan(demand, tariff, limits, assumptions(workload, service, rows, traffic))
     slo, alone = _slo(workload, traffic, service, plan, limits, demand_factor)
     return Answer(

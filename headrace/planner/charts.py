@@ -55,7 +55,9 @@ def demand_chart(answer: Answer) -> str:
 def alternatives_chart(answer: Answer) -> str:
     """Monthly cost of the plan and of everything it was compared with."""
     plan = answer.plan
-    rows = {f"{item.name}{'' if item.deployable else ' (hourly)'}": item.usd_per_month for item in plan.candidates}
+    rows = {
+        f"{item.name}{'' if item.deployable else ' (with --hourly)'}": item.usd_per_month for item in plan.candidates
+    }
     rows.update({name: usd for name, usd in plan.baselines.items() if name not in rows and name != "all-dedicated"})
     ranked = sorted(rows.items(), key=lambda row: -row[1])
     figure, axes = _figure(0.25 * len(ranked) + 0.9)

@@ -80,10 +80,12 @@ def document(answer: Answer) -> dict[str, object]:
 def sizing(answer: Answer) -> Sizing:
     """The plan in GPUs and instances, as settings want it."""
     plan = answer.plan
-    slots = max(int(plan.schedule.max(initial=0)), 1) * answer.service.batch
+    held = plan.dedicated.mean() if plan.hourly else plan.schedule.max(initial=0)
+    slots = max(int(held), 1) * answer.service.batch
     return Sizing(
         schedule_gpus=plan.schedule * answer.gpus_per_replica,
         ceiling_gpus=plan.ceiling * answer.gpus_per_replica,
+        hourly=plan.hourly,
         warm_instances=plan.warm.minimum,
         max_instances=plan.serverless_peak if answer.workload.serverless.maximum_gpus is None else _capped(answer),
         idle_timeout_s=round(plan.tariff.idle_timeout_s),
@@ -121,6 +123,8 @@ def _plan(plan: Plan, gpus: int) -> dict[str, object]:
         "peak": plan.peak_replicas,
         "serverlessPeak": plan.serverless_peak,
         "minInstances": [int(count) for count in plan.warm.minimum],
+        "hourly": plan.hourly,
+        "hourlySavesUsdPerMonth": _money(plan.hourly_saves_usd_per_month),
         "nextHour": plan.next_hour,
         "shortage": plan.shortage,
         "evaluatedHours": plan.evaluated_hours,

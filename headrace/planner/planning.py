@@ -25,6 +25,8 @@ PRICE_FACTORS: Final = (0.8, 1.0, 1.2)
 TRAIN_DAYS: Final = 7
 # Policies within half a percent of each other cost the same; the simpler one is taken.
 SAME: Final = 1.005
+# The policy that `headrace plan hourly` carries out: re-planned every hour by `mixing.adaptive`.
+HOURLY: Final = "hourly"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +41,8 @@ class Assumption:
 
 @dataclass(frozen=True, kw_only=True)
 class Constraints:
-    """Limits and manners of the platform; counts are replicas."""
+    """Limits and manners of the platform; counts are replicas. hourly: whether a floor that follows its traffic every
+    hour may be deployed."""
 
     lead_time_s: float = 600.0
     dedicated_cap: int | None = None
@@ -48,6 +51,7 @@ class Constraints:
     operations_usd_per_month: float = 0.0
     batch_replica_hours_per_day: float = 0.0
     gpus_per_replica: int = 1
+    hourly: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +82,8 @@ class Sensitivity:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The answer. `schedule` has one entry per slot: 1 (constant), 24 (hour of the day) or 168 (hour of the week, UTC).
+    """The answer. `schedule` has one entry per slot: 1 (a constant, or the least of an hourly floor), 24 (hour of the
+    day) or 168 (hour of the week, UTC). `dedicated` is what would have been held in each hour of the data.
 
     Costs are US dollars per month of 730 hours over the evaluated hours. `shortage` says why the caps on both pools
     leave part of the peak waiting; None where they don't.
@@ -112,9 +117,25 @@ class Plan:
         """What perfect foresight would save a month."""
         return self.usd_per_month - self.bound_usd_per_month
 
+    @property
+    def hourly(self) -> bool:
+        """Whether the floor follows its traffic every hour."""
+        return self.policy == HOURLY
+
+    @property
+    def most(self) -> int:
+        """The most that is held."""
+        return self.ceiling if self.hourly else int(self.schedule.max(initial=0))
+
+    @property
+    def hourly_saves_usd_per_month(self) -> float:
+        """What re-planning every hour would save a month; 0 where the plan does it, or where it would save nothing."""
+        hourly = next(item.usd_per_month for item in self.candidates if item.name == HOURLY)
+        return max(self.usd_per_month - hourly, 0.0)
+
 
 def make_plan(demand: Demand, tariff: Tariff, limits: Constraints, assumptions: tuple[Assumption, ...] = ()) -> Plan:
-    """Choose between static, scheduled and reactive by a rolling back-test, and describe the choice."""
+    """Choose between static, scheduled and hourly by a rolling back-test, and describe the choice."""
     tables = level_tables(demand, tariff)
     train = min(TRAIN_DAYS * DAY_HOURS, demand.hours // 2)
     serverless = tables.serverless_usd(tariff)
@@ -123,8 +144,9 @@ def make_plan(demand: Demand, tariff: Tariff, limits: Constraints, assumptions: 
     peaks = hour_peaks(demand)
     walked, least = _walk(demand, tariff, limits, serverless, peaks, train)
     reactive = adaptive(costs)
-    reactive[train:] = _within(np.maximum(reactive[train:], least), limits)
-    decisions = {**walked, "reactive": reactive[train:-1]}
+    reactive[train:] = np.maximum(reactive[train:], least)
+    reactive = _within(reactive, limits)
+    decisions = {**walked, HOURLY: reactive[train:-1]}
     baselines = {name: evaluation.monthly(rule(costs)[train:-1]) for name, rule in BASELINES.items()}
     limit = bounds(_from_hour(demand, train), serverless[train:], tariff)
     bound_month = limit.hourly_usd / evaluation.hours * HOURS_PER_MONTH
@@ -133,14 +155,18 @@ def make_plan(demand: Demand, tariff: Tariff, limits: Constraints, assumptions: 
             name=name,
             usd_per_month=evaluation.monthly(held),
             ratio=evaluation.monthly(held) / bound_month if bound_month > 0 else None,
-            deployable=name != "reactive",
+            deployable=name != HOURLY or limits.hourly,
             changes_per_day=changes(held) / evaluation.hours * DAY_HOURS,
         )
         for name, held in decisions.items()
     )
     policy = _simplest_of_the_cheapest(candidates)
-    schedule = _final_schedule(policy, demand, tariff, limits, serverless, peaks)
-    held = expand(schedule, demand)
+    if policy == HOURLY:
+        schedule = np.array([reactive[train:].min()], dtype=np.int64)
+        held = reactive[:-1]
+    else:
+        schedule = _final_schedule(policy, demand, tariff, limits, serverless, peaks)
+        held = expand(schedule, demand)
     peak = int(demand.need.max())
     lacking = shortage(peak, limits.dedicated_cap, limits.serverless_cap, limits.gpus_per_replica)
     overflow_peak = _overflow_peak(demand, held)
@@ -157,7 +183,7 @@ def make_plan(demand: Demand, tariff: Tariff, limits: Constraints, assumptions: 
         bound_usd_per_month=bound_month,
         candidates=candidates,
         baselines=baselines,
-        sensitivity=_sensitivity(demand, tariff, limits, held),
+        sensitivity=_sensitivity(demand, tariff, limits, held if policy != HOURLY else train),
         warm=warm_plan(demand, tables, tariff, held, worth_usd=limits.cold_start_worth_usd),
         verdict=decide(
             hybrid_usd=plan_month,
@@ -322,7 +348,9 @@ def _batch_share(demand: Demand, held: Ints, limits: Constraints) -> float | Non
     return float(np.minimum(daily / wanted, 1.0).mean())
 
 
-def _sensitivity(demand: Demand, tariff: Tariff, limits: Constraints, held: Ints) -> tuple[Sensitivity, ...]:
+def _sensitivity(demand: Demand, tariff: Tariff, limits: Constraints, held: Ints | int) -> tuple[Sensitivity, ...]:
+    """The plan in other worlds: what it holds, or what an hourly floor would hold there after so many hours of history,
+    which then don't count."""
     worlds = [(factor, 1.0, 1.0) for factor in DEMAND_FACTORS]
     worlds += [(1.0, factor, 1.0) for factor in PRICE_FACTORS if factor != 1.0]
     worlds += [(1.0, 1.0, factor) for factor in PRICE_FACTORS if factor != 1.0]
@@ -330,11 +358,21 @@ def _sensitivity(demand: Demand, tariff: Tariff, limits: Constraints, held: Ints
 
 
 def _world(
-    demand: Demand, tariff: Tariff, limits: Constraints, held: Ints, factor: float, dedicated: float, serverless: float
+    demand: Demand,
+    tariff: Tariff,
+    limits: Constraints,
+    held: Ints | int,
+    factor: float,
+    dedicated: float,
+    serverless: float,
 ) -> Sensitivity:
     other = demand.scaled(factor) if factor != 1.0 else demand
     prices = tariff.scaled(dedicated=dedicated, serverless=serverless)
-    table = level_tables(other, prices).serverless_usd(prices)
+    tables = level_tables(other, prices)
+    table = tables.serverless_usd(prices)
+    if isinstance(held, int):
+        decided = adaptive(hourly_costs(other, prices, history_hours=max(held, 1), tables=tables))[held:-1]
+        table, held = table[held:], _within(decided, limits)
     evaluation = _Evaluation(serverless=table, tariff=prices, limits=limits)
     constant = np.full(len(table), _constant(table, hour_peaks(other), prices, limits), dtype=np.int64)
     nothing = evaluation.monthly(np.zeros(len(table), dtype=np.int64))

@@ -64,7 +64,7 @@ def context(answer: Answer) -> Context:
             ("first token in time", f"{answer.slo.plan.attained:.2%} (objective {answer.slo.target:.0%})"),
             (
                 f"dedicated replicas, {plan.policy}",
-                _span(int(plan.schedule.min()), int(plan.schedule.max())),
+                _span(int(plan.schedule.min()), plan.most),
             ),
         ),
         money=(
@@ -76,7 +76,13 @@ def context(answer: Answer) -> Context:
         ),
         money_note=(
             f"The plan lies {_usd(plan.regret_usd_per_month)} a month ({share:.1%}) above the lower bound, which no"
-            " plan that holds GPUs for whole hours can beat: its regret. Other demands price the same schedule"
+            " plan that holds GPUs for whole hours can beat: its regret."
+            + (
+                f" A floor that follows its traffic every hour (--hourly) would save {_usd(hourly)} a month of it."
+                if (hourly := plan.hourly_saves_usd_per_month) > 0
+                else ""
+            )
+            + f" Other demands price the same {'policy' if plan.hourly else 'schedule'}"
             + (
                 ", serverless only as its traffic would cost."
                 if answer.workload.current_usd_per_month is None

@@ -1,7 +1,7 @@
 """A plan into a stack's settings.
 
-Floor, ceiling and schedules of a dedicated pool, instances and warm-up of a serverless pool, spill thresholds of the
-router. Comments and all other keys stay as they are, and nothing is half-written.
+Floor, ceiling and schedules of a dedicated pool or that it follows its traffic, instances and warm-up of a serverless
+pool, spill thresholds of the router. Comments and all other keys stay as they are, and nothing is half-written.
 """
 
 from __future__ import annotations
@@ -25,10 +25,12 @@ SCHEDULE_PREFIX: Final = "plan-"
 
 @dataclass(frozen=True, kw_only=True)
 class Sizing:
-    """What the plan says, in GPUs and instances. schedule, warm: by slot of a day or week, UTC."""
+    """What the plan says, in GPUs and instances. schedule, warm: by slot of a day or week, UTC. hourly: the schedule's
+    one entry is the least, and the floor follows its traffic from there up."""
 
     schedule_gpus: Ints
     ceiling_gpus: int
+    hourly: bool = False
     warm_instances: Ints
     max_instances: int
     idle_timeout_s: int
@@ -123,6 +125,17 @@ def _dedicated(path: str, pool: MutableMapping[str, Any], sizing: Sizing, change
             pool["schedules"] = entries
         else:
             pool.pop("schedules", None)
+    _hourly(path, pool, sizing, changes)
+
+
+def _hourly(path: str, pool: MutableMapping[str, Any], sizing: Sizing, changes: list[Change]) -> None:
+    """The floor that follows its traffic, or none where the plan says a constant or a schedule."""
+    if sizing.hourly:
+        following = _section(pool, "hourlyFloor")
+        _set(f"{path}.hourlyFloor", following, "leadTimeS", round(sizing.lead_time_s), changes)
+    elif "hourlyFloor" in pool:
+        changes.append(Change(path=f"{path}.hourlyFloor", before=dict(pool["hourlyFloor"] or {}), after=None))
+        del pool["hourlyFloor"]
 
 
 def _names(schedules: Sequence[Mapping[str, object]]) -> str:

@@ -50,6 +50,14 @@ class ScheduledScale(SettingsModel):
     """Most nodes from then on."""
 
 
+class HourlyFloor(SettingsModel):
+    """A floor that follows its workload's traffic: every hour a job holds as many nodes as the last weeks make worth
+    holding, between `floorNodes` and `ceilingNodes`."""
+
+    lead_time_s: int = Field(default=600, ge=0, le=3000)
+    """Seconds until a new node serves; the job runs that much before the full hour, in steps of ten minutes."""
+
+
 class DedicatedPool(SettingsModel):
     """A GPU node group that serves one workload. Floor and ceiling are counted in nodes."""
 
@@ -65,6 +73,8 @@ class DedicatedPool(SettingsModel):
     """Most nodes."""
     schedules: list[ScheduledScale] = Field(default_factory=list)
     """Changes of floor and ceiling by time of day or week."""
+    hourly_floor: HourlyFloor | None = None
+    """Set where the floor follows its traffic every hour, between `floorNodes` and `ceilingNodes`."""
     zones: list[Zone] | None = None
     """Zones of its nodes; unset means all of the network's, or the capacity's single zone."""
     node_image: NodeImage = NodeImage.AL2023_NVIDIA

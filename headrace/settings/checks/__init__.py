@@ -7,7 +7,7 @@ from datetime import date
 from typing import Final
 
 from headrace.errors import Problem
-from headrace.settings.checks import compute, money, places, traffic
+from headrace.settings.checks import compute, hourly, money, places, traffic
 from headrace.settings.tree import Settings
 
 Check = Callable[[Settings], Iterator[Problem]]
@@ -25,6 +25,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     compute.capacity_has_its_single_zone,
     compute.bounds_are_in_order,
     compute.schedules_hold,
+    hourly.hourly_floors_can_follow,
     compute.models_fit_their_gpus,
     compute.workloads_name_their_release,
     traffic.router_names_what_exists,

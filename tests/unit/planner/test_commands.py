@@ -190,6 +190,26 @@ def test_write_changes_only_the_planned_keys_and_keeps_comments(sample: tuple[Pa
     assert stack.read_text(encoding="utf-8") == after
 
 
+def test_an_hourly_plan_is_written_as_floor_ceiling_and_hourly_floor_and_taken_back(
+    sample: tuple[Path, Path], tmp_path: Path
+) -> None:
+    stack = tmp_path / "Pulumi.prod-eu.yaml"
+    shutil.copy(ROOT / "stacks" / "Pulumi.prod-eu.yaml", stack)
+    arguments = (sample[0], "--workload", sample[1], "--on", "2026-11-21", "--demand-factor", 60)
+    found = json.loads(run(*arguments, "--hourly", "--write", stack, "--json").stdout)
+    assert found["plan"]["hourly"], "guard: on this trace it pays"
+    pool = from_stack_file(stack).dedicated_pools["chat-floor"]
+    assert pool.hourly_floor is not None
+    assert (pool.hourly_floor.lead_time_s, pool.schedules) == (600, [])
+    assert pool.floor_nodes == -(-found["plan"]["schedule"][0] // 8), "a g6.48xlarge has eight GPUs"
+    assert pool.ceiling_nodes >= -(-found["plan"]["ceiling"] // 8)
+    back = run(*arguments, "--write", stack).output
+    assert "Re-planned every hour (--hourly) it would save" in back
+    assert "hourly (with --hourly)" in back
+    assert "dedicatedPools.chat-floor.hourlyFloor: {'leadTimeS': 600} -> None" in back
+    assert from_stack_file(stack).dedicated_pools["chat-floor"].hourly_floor is None
+
+
 def test_rises_are_scheduled_a_lead_time_early_and_falls_on_the_hour() -> None:
     entries = schedule_entries([1] * 8 + [3] * 10 + [1] * 6, 4, 600)
     assert [(entry["cron"], entry["floorNodes"]) for entry in entries] == [("50 7 * * *", 3), ("0 18 * * *", 1)]

@@ -25,7 +25,7 @@ from headrace.planner.coupled import (
     solve,
 )
 from headrace.planner.levels import Demand, level_tables
-from headrace.planner.planning import Constraints, Plan, make_plan
+from headrace.planner.planning import HOURLY, Constraints, Plan, make_plan
 from headrace.planner.poc import Decision, Side, judge
 from headrace.planner.schedule import best_schedule, changes, expand, slot_costs, switch_cost_usd
 from headrace.planner.statistics import breaks, constant_cost, pooling, profile
@@ -158,6 +158,33 @@ def test_no_demand_has_its_own_verdict(a100: Tariff) -> None:
     plan = make_plan(Demand(origin_s=0, gpus=np.zeros(72 * BINS_PER_HOUR)), a100, Constraints())
     assert plan.verdict.kind is VerdictKind.NO_DEMAND
     assert plan.schedule.max() == 0
+
+
+def test_an_hourly_floor_is_chosen_only_where_it_is_allowed(wave: Demand, a100: Tariff, free_plan: Plan) -> None:
+    hourly = make_plan(wave, a100, Constraints(hourly=True))
+    offered = {item.name: item for item in hourly.candidates}
+    assert not next(item for item in free_plan.candidates if item.name == HOURLY).deployable
+    assert offered[HOURLY].deployable
+    simplest = min(item.usd_per_month for item in hourly.candidates) * 1.005
+    assert hourly.policy == next(item.name for item in hourly.candidates if item.usd_per_month <= simplest)
+    assert hourly.hourly, "guard: on this wave it is more than half a percent cheaper"
+    assert free_plan.hourly_saves_usd_per_month == pytest.approx(free_plan.usd_per_month - hourly.usd_per_month)
+    assert hourly.hourly_saves_usd_per_month == 0
+    evaluated = hourly.dedicated[-hourly.evaluated_hours :]
+    assert hourly.schedule.tolist() == [min(evaluated.min(), hourly.next_hour)], "the least that it ever chose"
+    assert hourly.schedule[0] < hourly.most == hourly.ceiling
+    same = next(
+        item for item in hourly.sensitivity if item.demand == item.dedicated_price == item.serverless_price == 1
+    )
+    assert same.plan_usd == pytest.approx(hourly.usd_per_month), "in every world it decides anew"
+
+
+def test_an_hourly_floor_keeps_the_caps(wave: Demand, a100: Tariff) -> None:
+    peak = int(wave.need.max())
+    held = make_plan(wave, a100, Constraints(hourly=True, dedicated_cap=4)).dedicated
+    assert held.max() <= 4
+    least = make_plan(wave, a100, Constraints(hourly=True, serverless_cap=2)).schedule[0]
+    assert least >= int(wave.need.reshape(-1, BINS_PER_HOUR).max(1).min()) - 2 >= 0 or peak <= 2
 
 
 def test_a_cap_on_dedicated_gpus_is_kept(wave: Demand, a100: Tariff, free_plan: Plan) -> None:

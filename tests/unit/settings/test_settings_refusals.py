@@ -212,7 +212,7 @@ CASES: list[tuple[str, list[Callable[[Tree], None]], str]] = [
         (
             "dedicatedPools.chat-floor.cielingNodes is 5: there is no such setting, because a misspelt key would be "
             "ignored in silence; did you mean 'ceilingNodes'? Otherwise choose one of: capacity, ceilingNodes, "
-            "floorNodes, instanceType, nodeImage, nodeReleaseVersion, replicas, rootVolumeGib and 4 more."
+            "floorNodes, hourlyFloor, instanceType, nodeImage, nodeReleaseVersion, replicas and 5 more."
         ),
     ),
     (
@@ -324,6 +324,62 @@ CASES: list[tuple[str, list[Callable[[Tree], None]], str]] = [
         (
             "dedicatedPools.digest-floor.schedules[1].name is 'night': two schedules of a pool can't share a name, "
             "because the second would replace the first; rename one."
+        ),
+    ),
+    (
+        "an hourly floor beside schedules",
+        [put("dedicatedPools.digest-floor.hourlyFloor", {})],
+        (
+            "dedicatedPools.digest-floor.schedules is 'night, morning': a pool with hourlyFloor can't have schedules, "
+            "because each would undo what the other set; remove one of the two."
+        ),
+    ),
+    (
+        "an hourly floor with a fixed number of model servers",
+        [put(f"{POOL}.hourlyFloor", {}), put(f"{POOL}.replicas", 4)],
+        (
+            "dedicatedPools.chat-floor.replicas is 4: a pool with hourlyFloor can't fix its model servers, because their "
+            "number follows the nodes; remove it."
+        ),
+    ),
+    (
+        "an hourly floor of reserved machines",
+        [
+            put(f"{POOL}.hourlyFloor", {}),
+            put(f"{POOL}.capacity", {"type": "reservation", "zone": "eu-central-1a"}),
+        ],
+        (
+            "dedicatedPools.chat-floor.hourlyFloor is 'reservation': only an on-demand pool can follow its traffic, because "
+            "reserved machines are paid whether they run or not; remove hourlyFloor, or take on-demand capacity."
+        ),
+    ),
+    (
+        "an hourly floor without a router",
+        [put(f"{POOL}.hourlyFloor", {}), drop("router.image")],
+        (
+            "dedicatedPools.chat-floor.hourlyFloor: it needs the stack's own router, because without router.image there is "
+            "no ledger to read traffic from, and no image to run the job with; set router.image, or use schedules."
+        ),
+    ),
+    (
+        "an hourly floor without an overflow",
+        [put(f"{POOL}.hourlyFloor", {}), drop("serverlessPools.chat-overflow")],
+        (
+            "dedicatedPools.chat-floor.hourlyFloor is 'chat': its workload needs a serverless pool, because without one all "
+            "of it is dedicated, and there is no price to weigh a node against; add a serverless pool for the workload, or "
+            "use floorNodes and schedules."
+        ),
+    ),
+    (
+        "an hourly floor beside another pool of the workload",
+        [
+            put(f"{POOL}.hourlyFloor", {"leadTimeS": 300}),
+            put("dedicatedPools.digest-floor.workload", "chat"),
+        ],
+        (
+            "dedicatedPools.chat-floor.hourlyFloor is 'digest-floor': its workload must have no other dedicated pool, "
+            "because the traffic of the workload would be taken for this pool's alone; give each pool a workload of its "
+            "own, or remove hourlyFloor."
         ),
     ),
     (
