@@ -29,8 +29,6 @@ _READ = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option(
     "--lead-time-s", type=click.FloatRange(0, 3000), default=600, show_default=True, help="Until a node serves."
 )
-@click.option("--deployment", metavar="NAMESPACE/NAME", help="Model servers, whose number follows the nodes.")
-@click.option("--kubernetes", "kubernetes_url", default="https://kubernetes.default.svc", show_default=True)
 @click.option("--dry-run", is_flag=True, help="Decide and print; change and note down nothing.")
 @click.option("--log", "latest", type=click.IntRange(min=1), help="Print the last decisions instead of making one.")
 @json_option
@@ -44,8 +42,6 @@ def hourly(
     ceiling_nodes: int | None,
     replicas_per_node: int,
     lead_time_s: float,
-    deployment: str | None,
-    kubernetes_url: str,
     dry_run: bool,
     latest: int | None,
     as_json: bool,
@@ -72,33 +68,21 @@ def hourly(
         replicas_per_node=replicas_per_node,
         lead_time_s=lead_time_s,
     )
-    outcome = _run(dsn, config_path, bounds, group, _servers(deployment, kubernetes_url), dry=dry_run)
+    outcome = _run(dsn, config_path, bounds, group, dry=dry_run)
     if as_json:
         print_json(document(outcome))
     else:
         click.echo(sentence(outcome))
 
 
-def _run(
-    dsn: str, config_path: Path, bounds: Bounds, group: str, deployment: tuple[str, str, str] | None, *, dry: bool
-) -> Outcome:
-    from headrace.planner.hourly_fleet import ModelServers, ScalingGroup
+def _run(dsn: str, config_path: Path, bounds: Bounds, group: str, *, dry: bool) -> Outcome:
+    from headrace.planner.hourly_fleet import ScalingGroup
     from headrace.planner.hourly_run import run
     from headrace.router.config import from_json
 
     config = from_json(config_path.read_bytes())
-    servers = ModelServers(url=deployment[0], namespace=deployment[1], name=deployment[2]) if deployment else None
     nodes = ScalingGroup(group, config.region)
-    return asyncio.run(run(config, bounds, dsn, nodes, servers, now=datetime.now(tz=UTC), dry=dry))
-
-
-def _servers(deployment: str | None, url: str) -> tuple[str, str, str] | None:
-    if deployment is None:
-        return None
-    namespace, slash, name = deployment.partition("/")
-    if not (slash and namespace and name):
-        raise refuse("--deployment", deployment, "is not NAMESPACE/NAME", next_step="write pool-chat/model-server")
-    return url, namespace, name
+    return asyncio.run(run(config, bounds, dsn, nodes, now=datetime.now(tz=UTC), dry=dry))
 
 
 def document(outcome: Outcome) -> dict[str, Any]:

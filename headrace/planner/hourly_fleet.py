@@ -1,21 +1,16 @@
-"""What a decision is carried out on: the Auto Scaling group of a pool's nodes, and its Deployment of model servers.
+"""What a decision is carried out on: the Auto Scaling group of a pool's nodes.
 
-The group is set as Cluster Autoscaler and a scheduled action do it (`SetDesiredCapacity`); starting and draining nodes
-is EKS's. A node without model servers serves nobody, so their number follows the nodes.
+It is set as Cluster Autoscaler and a scheduled action do it (`SetDesiredCapacity`). Starting and draining nodes is
+EKS's; the pool's model servers follow its nodes by themselves.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from headrace.errors import Refused, refuse
 
-if TYPE_CHECKING:
-    import httpx
-
-ACCOUNT_FOLDER: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _TIMEOUT_S: Final = 20.0
 _KEEPS: Final = "the fleet stays as it is"
 
@@ -82,58 +77,3 @@ class ScalingGroup:
             reason=_KEEPS,
             next_step="let the job's role do that to this group, and reach autoscaling's endpoint",
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelServers:
-    """A pool's Deployment behind a Kubernetes API. `folder` holds the job's token and the API's certificate."""
-
-    url: str
-    namespace: str
-    name: str
-    folder: Path = ACCOUNT_FOLDER
-
-    def count(self) -> int:
-        """Replicas that the Deployment asks for."""
-        return int(self._scale("GET")["spec"].get("replicas", 0))
-
-    def hold(self, replicas: int) -> None:
-        """Asks for so many replicas; those that no node has room for wait for one."""
-        self._scale("PATCH", {"spec": {"replicas": replicas}})
-
-    def _scale(self, method: str, body: dict[str, Any] | None = None) -> Any:
-        import ssl
-
-        import httpx
-
-        url = f"{self.url.rstrip('/')}/apis/apps/v1/namespaces/{self.namespace}/deployments/{self.name}/scale"
-        try:
-            context = ssl.create_default_context(cafile=str(self.folder / "ca.crt"))
-            token = (self.folder / "token").read_text(encoding="ascii").strip()
-            with httpx.Client(verify=context, timeout=_TIMEOUT_S, trust_env=False) as client:
-                answer = client.request(method, url, json=body, headers=self._headers(token))
-        except (httpx.HTTPError, OSError, ValueError) as error:
-            raise self._refused(f"the Kubernetes API doesn't answer ({type(error).__name__})") from None
-        if answer.status_code >= httpx.codes.BAD_REQUEST:
-            raise self._refused(f"the Kubernetes API answered {answer.status_code}")
-        return _json(answer) or {"spec": {}}
-
-    @staticmethod
-    def _headers(token: str) -> dict[str, str]:
-        return {"Authorization": f"Bearer {token}", "Content-Type": "application/merge-patch+json"}
-
-    def _refused(self, what: str) -> Refused:
-        return refuse(
-            "--deployment",
-            f"{self.namespace}/{self.name}",
-            what,
-            reason="the number of model servers stays as it is",
-            next_step="let the job's service account get and patch the scale of this Deployment",
-        )
-
-
-def _json(answer: httpx.Response) -> Any:
-    try:
-        return answer.json()
-    except ValueError:
-        return None

@@ -1,27 +1,20 @@
-"""One run of the hourly floor: read, decide, note down, carry out. Any fault leaves the fleet as it is.
-
-When it runs. Rises matter at the full hour, and a node needs its lead time, so a run comes that much before the hour
-(in steps of ten minutes), and the hours of the policy are binned to end there: the decision rests on all that happened
-until now, and is for the sixty minutes from now on, of which new nodes miss their lead time. Clock hours, the last of
-them cut short, would be another way; what either costs is measured in docs/planner/hourly.md.
-"""
+"""One run of the hourly floor: read, decide, note down, carry out. Any fault leaves the fleet as it is."""
 
 from __future__ import annotations
 
 import asyncio
-import math
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Final, Protocol
 
 from headrace.catalog.price import price_book
 from headrace.errors import refuse
 from headrace.planner.arrays import HOUR_S
 from headrace.planner.hourly import Choice, Fleet, History, Reason, StaleTraffic, choose
+from headrace.planner.hourly_clock import hour_of
 from headrace.planner.hourly_fleet import Sizes
 from headrace.planner.hourly_store import Store
 from headrace.planner.tariff import Tariff
-from headrace.planner.traffic import WINDOW_S
 from headrace.router.config import PoolConfig, RouterConfig
 
 _NANO: Final = 1e9
@@ -34,16 +27,6 @@ class Nodes(Protocol):
         """Bounds and size of now."""
 
     def hold(self, nodes: int) -> None:
-        """Asks for so many."""
-
-
-class Servers(Protocol):
-    """Where model servers are asked for."""
-
-    def count(self) -> int:
-        """How many are asked for now."""
-
-    def hold(self, replicas: int) -> None:
         """Asks for so many."""
 
 
@@ -69,18 +52,6 @@ class Outcome:
     before: int
     repeated: bool
     dry: bool
-
-
-def minute_of(lead_time_s: float) -> int:
-    """The minute of the hour at which a run comes: the lead time before the full hour, in steps of ten minutes."""
-    steps = math.ceil(lead_time_s / WINDOW_S)
-    return (60 - steps * (WINDOW_S // 60)) % 60
-
-
-def hour_of(now: datetime, lead_time_s: float) -> datetime:
-    """When the hour began that `now` lies in: the last moment at the run's minute."""
-    start = now.astimezone(UTC).replace(minute=minute_of(lead_time_s), second=0, microsecond=0)
-    return start if start <= now else start - timedelta(seconds=HOUR_S)
 
 
 def pool_of(config: RouterConfig, name: str) -> tuple[PoolConfig, PoolConfig]:
@@ -132,9 +103,7 @@ def fleet_of(config: RouterConfig, bounds: Bounds) -> Fleet:
     )
 
 
-async def run(
-    config: RouterConfig, bounds: Bounds, dsn: str, nodes: Nodes, servers: Servers | None, *, now: datetime, dry: bool
-) -> Outcome:
+async def run(config: RouterConfig, bounds: Bounds, dsn: str, nodes: Nodes, *, now: datetime, dry: bool) -> Outcome:
     """A run. Raises `Refused` in one sentence; what was decided before a fault is in the record as not carried out."""
     pool, overflow = pool_of(config, bounds.pool)
     fleet, tariff = fleet_of(config, bounds), tariff_of(pool, overflow)
@@ -151,7 +120,8 @@ async def run(
         sizes = await asyncio.to_thread(nodes.sizes)
         _within(wanted, sizes)
         if not dry:
-            await asyncio.to_thread(carry_out, wanted, sizes, nodes, servers, bounds.replicas_per_node)
+            if wanted != sizes.desired:
+                await asyncio.to_thread(nodes.hold, wanted)
             await store.applied(bounds.pool, hour, before=sizes.desired)
     finally:
         store.close()
@@ -188,19 +158,6 @@ def _within(nodes: int, sizes: Sizes) -> None:
             reason="its bounds are not the stack's any more, so the fleet stays as it is",
             next_step="deploy the stack again",
         )
-
-
-def carry_out(wanted: int, sizes: Sizes, nodes: Nodes, servers: Servers | None, replicas_per_node: int) -> None:
-    """Nodes first where there will be more, so that a fault leaves no server without a node to wait for; servers first
-    where there will be fewer, so that those of a drained node move and none of them is one too many."""
-    replicas = wanted * replicas_per_node
-    follow = servers is not None and servers.count() != replicas
-    if servers is not None and follow and wanted < sizes.desired:
-        servers.hold(replicas)
-    if wanted != sizes.desired:
-        nodes.hold(wanted)
-    if servers is not None and follow and wanted >= sizes.desired:
-        servers.hold(replicas)
 
 
 _WHY: Final = {

@@ -28,8 +28,9 @@ from headrace.audit.sinks.postgres import PostgresSink
 from headrace.errors import Refused
 from headrace.planner.arrays import BIN_S, Floats
 from headrace.planner.hourly import History, Reason, choose
+from headrace.planner.hourly_clock import hour_of
 from headrace.planner.hourly_fleet import ScalingGroup
-from headrace.planner.hourly_run import Bounds, Outcome, fleet_of, hour_of, pool_of, run, tariff_of
+from headrace.planner.hourly_run import Bounds, Outcome, fleet_of, pool_of, run, tariff_of
 from headrace.planner.hourly_store import Store
 from headrace.router.config import RouterConfig, from_json
 from headrace_sandbox.supervise_ports import free_port
@@ -225,7 +226,7 @@ def wire() -> dict[str, Any]:
 
 
 async def decide(ledger: Ledger, group: str, *, now: datetime, dry: bool = False) -> Outcome:
-    return await run(config(), bounds(), ledger.dsn(), ScalingGroup(group, REGION), None, now=now, dry=dry)
+    return await run(config(), bounds(), ledger.dsn(), ScalingGroup(group, REGION), now=now, dry=dry)
 
 
 async def test_demand_is_what_the_requests_held(ledger: Ledger) -> None:

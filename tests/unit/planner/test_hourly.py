@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -14,8 +13,8 @@ from hypothesis import strategies as st
 from headrace.errors import Refused
 from headrace.planner.arrays import BIN_S, BINS_PER_HOUR, DAY_HOURS, HOUR_S
 from headrace.planner.hourly import Choice, Fleet, History, Reason, StaleTraffic, choose, decisions, demand_of
-from headrace.planner.hourly_fleet import Sizes
-from headrace.planner.hourly_run import Bounds, Outcome, carry_out, fleet_of, hour_of, minute_of, sentence, tariff_of
+from headrace.planner.hourly_clock import hour_of, minute_of
+from headrace.planner.hourly_run import Bounds, Outcome, fleet_of, sentence, tariff_of
 from headrace.planner.hourly_store import added_up
 from headrace.planner.levels import Demand
 from headrace.planner.planning import Constraints, make_plan
@@ -227,69 +226,7 @@ def test_edges_added_up_are_the_exact_time_in_flight(spans: list[tuple[float, fl
     assert arrivals.sum() == sum(0 <= start < 1200 for start, _ in spans)
 
 
-# -- carried out ------------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Log:
-    """Nodes and model servers that note down what they were asked for."""
-
-    nodes: int
-    replicas: int
-    asked: list[tuple[str, int]] = field(default_factory=list)
-    fails: str = ""
-
-    def ask(self, what: str, count: int) -> None:
-        if what == self.fails:
-            raise ConnectionError(what)
-        self.asked.append((what, count))
-
-
-@dataclass
-class LoggedNodes:
-    log: Log
-
-    def sizes(self) -> Sizes:
-        return Sizes(least=0, most=9, desired=self.log.nodes)
-
-    def hold(self, nodes: int) -> None:
-        self.log.ask("nodes", nodes)
-
-
-@dataclass
-class LoggedServers:
-    log: Log
-
-    def count(self) -> int:
-        return self.log.replicas
-
-    def hold(self, replicas: int) -> None:
-        self.log.ask("servers", replicas)
-
-
-@pytest.mark.parametrize(
-    ("nodes", "replicas", "wanted", "asked"),
-    [
-        (2, 8, 5, [("nodes", 5), ("servers", 20)]),
-        (5, 20, 2, [("servers", 8), ("nodes", 2)]),
-        (5, 20, 5, []),
-        (5, 8, 5, [("servers", 20)]),
-    ],
-)
-def test_nodes_rise_before_servers_and_fall_after_them(
-    nodes: int, replicas: int, wanted: int, asked: list[tuple[str, int]]
-) -> None:
-    log = Log(nodes, replicas)
-    carry_out(wanted, LoggedNodes(log).sizes(), LoggedNodes(log), LoggedServers(log), 4)
-    assert log.asked == asked
-
-
-@pytest.mark.parametrize(("nodes", "wanted", "fails"), [(2, 5, "nodes"), (5, 2, "servers")])
-def test_a_fault_at_the_first_step_changes_nothing(nodes: int, wanted: int, fails: str) -> None:
-    log = Log(nodes, nodes * 4, fails=fails)
-    with pytest.raises(ConnectionError):
-        carry_out(wanted, LoggedNodes(log).sizes(), LoggedNodes(log), LoggedServers(log), 4)
-    assert log.asked == []
+# -- said --------------------------------------------------------------------------------------------------------------
 
 
 def test_a_run_is_one_line(wave: Demand, a100: Tariff) -> None:
