@@ -16,6 +16,9 @@ MIRROR_PREFIX: Final = "mirror"
 DOCKER_HUB: Final = "docker.io"
 # Docker Hub answers under two names: references use the first, ECR's rule wants the second.
 DOCKER_HUB_API: Final = "registry-1.docker.io"
+# What runs the small scripts of `runtime`. Python 3.13-slim of Docker's official images, by the digest that several
+# public projects pin beside that tag (read 2026-11-21).
+PYTHON: Final = "docker.io/library/python@sha256:6771159cd4fa5d9bba1258caf0b82e6b73458c694d178ad97c5e925c2d0e1a91"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import pulumi_kubernetes as kubernetes
 
 from headrace.settings.releases import ModelRelease, Workload
 from headrace.settings.serverless import ServerlessPool, ServerlessProvider
-from headrace_components import inputs, kube, serverless_plan, warm_up
+from headrace_components import images, inputs, kube, serverless_plan, warm_up
 from headrace_components.place import PlaceArgs, read_place
 from headrace_components.vendor_resources import ModalApp, ModalVolume, RunPodEndpoint, RunPodNetworkVolume
 
@@ -102,7 +102,7 @@ class ServerlessEndpoint(pulumi.ComponentResource):
         self._plan = plan
         self._options = pulumi.ResourceOptions(parent=self)
         if plan.settings.provider is ServerlessProvider.RUNPOD:
-            self._runpod(args.get("warm_up_image") or warm_up.IMAGE)
+            self._runpod(args.get("warm_up_image") or images.PYTHON)
         else:
             self._modal()
         self.register_outputs(

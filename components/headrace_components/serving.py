@@ -21,6 +21,7 @@ Manifest = dict[str, Any]
 
 PORT: Final = 8000
 SERVICE_ACCOUNT: Final = "model-server"
+DEPLOYMENT: Final = "model-server"
 MODEL_DIRECTORY: Final = "/models/release"
 SCRIPT_DIRECTORY: Final = "/opt/headrace"
 USER_ID: Final = 10001
@@ -222,7 +223,7 @@ def deployment(server: Server, script_name: str) -> Manifest:
     """The model server. Rolling without surge: on a floor that is sized to its load no spare GPU exists, and a surge
     pod would wait for ever."""
     return {
-        "metadata": {"name": "model-server", "namespace": server.namespace, "labels": server.labels},
+        "metadata": {"name": DEPLOYMENT, "namespace": server.namespace, "labels": server.labels},
         "spec": {
             "replicas": server.replicas,
             "revisionHistoryLimit": 5,

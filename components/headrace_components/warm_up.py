@@ -10,9 +10,6 @@ from headrace_components import devices, serving, tenancy
 
 Manifest = dict[str, Any]
 
-# Python 3.13-slim of Docker's official images, by the digest that several public projects pin beside that tag (read
-# 2026-11-21).
-IMAGE: Final = "docker.io/library/python@sha256:6771159cd4fa5d9bba1258caf0b82e6b73458c694d178ad97c5e925c2d0e1a91"
 EVERY: Final = "*/5 * * * *"
 _SCRIPT_DIRECTORY: Final = "/opt/headrace"
 _SECRET: Final = "runpod"  # noqa: S105 - the name of a Secret

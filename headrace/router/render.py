@@ -181,7 +181,10 @@ def _dedicated(
     price = _machine(name, settings, prices, day)
     used.append(f"{price.row.name}/{price.region}={price.usd_per_hour}/hour")
     here = frozenset({load.aws_regions()[settings.region].jurisdiction})
-    replicas = pool.replicas if pool.replicas is not None else pool.floor_nodes * per_node
+    counted = deployed.metrics_url is not None
+    # Where model servers follow the nodes, the most there can be: how many there are is counted.
+    nodes = pool.ceiling_nodes if counted and pool.follows_nodes else pool.floor_nodes
+    replicas = pool.replicas if pool.replicas is not None else nodes * per_node
     return PoolConfig(
         kind="dedicated",
         workload=pool.workload,
@@ -189,7 +192,7 @@ def _dedicated(
         release_digest=release.artifact_digest,
         url=deployed.url,
         metrics_url=deployed.metrics_url,
-        counted=deployed.metrics_url is not None,
+        counted=counted,
         credential_env=deployed.credential_env,
         credential_headers=dict(deployed.credential_headers),
         served_model=deployed.served_model or pool.workload,

@@ -84,6 +84,11 @@ class DedicatedPool(SettingsModel):
     root_volume_gib: int = Field(default=300, ge=50)
     """Encrypted root volume of a node, in GiB."""
     replicas: int | None = Field(default=None, ge=0)
-    """Model servers; unset means as many as fit on the floor."""
+    """Model servers; unset means as many as the floor holds, or its nodes of the moment where the floor changes."""
     slots_per_replica: int = Field(default=32, ge=1)
     """Requests that one model server works on at once."""
+
+    @property
+    def follows_nodes(self) -> bool:
+        """Whether its model servers are as many as its nodes hold at any time."""
+        return bool(self.schedules) or self.hourly_floor is not None

@@ -224,6 +224,14 @@ def schedules_hold(settings: Settings) -> Iterator[Problem]:
     """Schedules have their own names, a cron expression, a time zone and bounds within the pool's."""
     for name, pool in settings.dedicated_pools.items():
         seen: set[str] = set()
+        if pool.schedules and pool.replicas is not None:
+            yield Problem(
+                path=f"dedicatedPools.{name}.replicas",
+                value=pool.replicas,
+                rule="a pool with schedules can't fix its model servers",
+                reason="their number follows the nodes that the schedules hold",
+                next_step="remove it, or the schedules",
+            )
         for index, schedule in enumerate(pool.schedules):
             path = f"dedicatedPools.{name}.schedules[{index}]"
             if schedule.name in seen:
