@@ -22,6 +22,7 @@ _MACHINE: Final[dict[int, tuple[str, str]]] = {
     errno.EACCES: ("you may not read or write it", f"change its permissions, {_ELSEWHERE}"),
     errno.ENOTDIR: ("a part of this path is a file and not a folder", f"move the file away, {_ELSEWHERE}"),
 }
+_INSTALL: Final = "run the command in a checkout after make setup, or install headrace with the extra that has it"
 
 # command name -> (module, attribute, one-line help). Importing all of them would cost seconds (polars, pulumi, modal).
 COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
@@ -80,6 +81,11 @@ def main(argv: list[str] | None = None) -> Any:
             raise
         rule, step = _MACHINE[error.errno]
         _end(refuse(str(error.filename or "disk"), None, rule, next_step=step))
+    except ModuleNotFoundError as error:
+        package = (error.name or "headrace").partition(".")[0]
+        if package == "headrace" or importlib.util.find_spec(package) is not None:
+            raise
+        _end(refuse(package, None, "this command needs it, and it is not installed here", next_step=_INSTALL))
 
 
 def _end(refused: Refused) -> NoReturn:

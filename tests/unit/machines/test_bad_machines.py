@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.cli.main import main
+from headrace.cli.main import COMMANDS, cli, main
 from headrace_sandbox import supervise
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -52,6 +52,24 @@ def test_a_write_that_fails_says_what_the_disk_lacks(
     assert sentence in said
     assert str(directory) in said, "the place is named"
     assert not directory.exists()
+
+
+def test_a_command_whose_packages_are_not_installed_says_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the router's image, which has the library whole and the packages of the router alone."""
+    monkeypatch.setitem(COMMANDS, "plan", ("tests.unit.machines.lacking", "plan", "Plan."))
+    said = refused(capsys, "plan")
+    assert said.startswith("headrace: a_package_that_nobody_has: this command needs it, and it is not installed here")
+
+
+def test_a_module_of_ours_that_is_missing_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ModuleNotFoundError("No module named 'headrace.gone'", name="headrace.gone")
+
+    monkeypatch.setattr(cli, "main", fail)
+    with pytest.raises(ModuleNotFoundError):
+        main(["plan"])
 
 
 def test_a_fault_of_ours_is_not_dressed_up_as_one_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
