@@ -41,10 +41,14 @@ GENERATED: Final = "generated day"
 
 @dataclass(frozen=True, kw_only=True)
 class Replayed:
-    """What was replayed: the generated day first, then the trace where there is one."""
+    """What was replayed: the generated day first, then the trace where there is one.
+
+    policy: with the model servers that there were. version: of the deployed configuration.
+    """
 
     figures: tuple[Figures, ...]
     policy: RouterConfig
+    version: str
     page: Path
 
     @property
@@ -56,7 +60,7 @@ class Replayed:
         """`traffic` of up.json."""
         return {
             "page": str(self.page),
-            "policyVersion": self.policy.policy_version,
+            "policyVersion": self.version,
             "replays": [one.document() for one in self.figures],
         }
 
@@ -79,14 +83,15 @@ def run(
     router: as the cluster holds it. known_keys: API keys by id, of those whose hashes the deployed key file holds; a
     project without a known key gets one for the replay, beside the deployed ones.
     """
-    policy = from_json(router.config, where="ConfigMap router-config")
+    configured = from_json(router.config, where="ConfigMap router-config")
+    policy = with_servers(configured, router.model_servers)
     endpoints = supervise.endpoints(context.directory)
     speeds = paces(policy, settings)
     clock = Clock(speed=speed, epoch=time.time())
     keys, callers, key_file = _keys(router.keys, policy, known_keys)
     site = services.plan(
         context,
-        policy.model_dump(mode="json", by_alias=True),
+        configured.model_dump(mode="json", by_alias=True),
         router.config,
         key_file=key_file,
         behaviours={name: _behaviour(pool, speeds[name], speed) for name, pool in policy.pools.items()},
@@ -119,11 +124,20 @@ def run(
             )
     finally:
         supervise.up(context, standing)  # what is not among the standing parts is stopped
-    replayed = Replayed(figures=tuple(found), policy=policy, page=page)
+    replayed = Replayed(figures=tuple(found), policy=policy, version=configured.policy_version, page=page)
     from headrace.traffic.page import write_page  # matplotlib costs a second that a failed replay need not pay
 
-    write_page(replayed.figures, policy, page)
+    write_page(replayed.figures, policy, page, version=replayed.version)
     return replayed
+
+
+def with_servers(policy: RouterConfig, servers: Mapping[str, int]) -> RouterConfig:
+    """The configuration with as many model servers as there are now: what the day is made for, and priced by."""
+    pools = {
+        name: pool.model_copy(update={"instances": servers[name]}) if pool.counted and name in servers else pool
+        for name, pool in policy.pools.items()
+    }
+    return RouterConfig.model_validate({**dict(policy), "pools": pools})
 
 
 def _keys(

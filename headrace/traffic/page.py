@@ -50,14 +50,14 @@ def usd(value: float) -> str:
     return f"${value:,.0f}" if value >= 100 else f"${value:.2f}" if value >= 0.01 else f"${value:.5f}"
 
 
-def context(replays: Sequence[Figures], policy: RouterConfig) -> Context:
-    """Numbers into sentences. The first replay is the one that is plotted."""
+def context(replays: Sequence[Figures], policy: RouterConfig, *, version: str) -> Context:
+    """Numbers into sentences. The first replay is the one that is plotted. version: of the deployed configuration."""
     day = replays[0]
     mismatches = tuple(sentence for one in replays for sentence in one.mismatches)
     return Context(
         title="A day of traffic through the deployed router",
         subtitle=(
-            f"Stack {policy.environment} in {policy.region}, configuration {policy.policy_version[:19]}…, prices"
+            f"Stack {policy.environment} in {policy.region}, configuration {version[:19]}…, prices"
             f" {policy.price_version.partition('/')[0]}; {DAY_HOURS} hours squeezed into {day.seconds:.0f} s of"
             f" platform time, replayed {day.speed:g} times as fast"
         ),
@@ -227,9 +227,9 @@ def html(values: Context) -> str:
     return environment.get_template("page.html.j2").render(page=values)
 
 
-def write_page(replays: Sequence[Figures], policy: RouterConfig, out: Path) -> None:
+def write_page(replays: Sequence[Figures], policy: RouterConfig, out: Path, *, version: str) -> None:
     """Write it beside and rename it into place."""
-    content = html(context(replays, policy))
+    content = html(context(replays, policy, version=version))
     out.parent.mkdir(parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(prefix=f".{out.name}.", dir=out.parent)
     with os.fdopen(handle, "w", encoding="utf-8") as file:

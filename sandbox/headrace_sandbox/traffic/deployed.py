@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,17 +14,23 @@ from headrace_sandbox.service import SandboxContext
 
 _NAMESPACE: Final = "/api/v1/namespaces/router"
 _ADMIN: Final = "admin"
+_POOL: Final = "headrace.dev/pool"
+_MODEL_SERVERS: Final = "app.kubernetes.io/name=model-server"
 # The stack's data stores are stand-ins behind names of AWS; the sandbox's own Redis and Postgres take their place.
 _REPLACED: Final = ("HEADRACE_REDIS_URL", "HEADRACE_POSTGRES_DSN", "HEADRACE_HASH_SECRET")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeployedRouter:
-    """What the stack put there: `config` and `keys` byte for byte, `environment` without the data stores' addresses."""
+    """What the stack put there: `config` and `keys` byte for byte, `environment` without the data stores' addresses.
+
+    model_servers: how many the Deployment of each dedicated pool asks for now; the configuration may allow more.
+    """
 
     config: str
     keys: str
     environment: dict[str, str]
+    model_servers: Mapping[str, int]
 
 
 def read(context: SandboxContext) -> DeployedRouter | None:
@@ -33,6 +40,7 @@ def read(context: SandboxContext) -> DeployedRouter | None:
         config = kube.get(f"{_NAMESPACE}/configmaps/router-config")
         keys = kube.get(f"{_NAMESPACE}/secrets/router-keys")
         environment = kube.get(f"{_NAMESPACE}/secrets/router-environment") or {}
+        servers = dict(_model_servers(kube))
     if config is None:
         return None
     if keys is None:
@@ -43,7 +51,13 @@ def read(context: SandboxContext) -> DeployedRouter | None:
         environment={
             name: _text(value) for name, value in environment.get("data", {}).items() if name not in _REPLACED
         },
+        model_servers=servers,
     )
+
+
+def _model_servers(kube: Kube) -> Iterator[tuple[str, int]]:
+    for one in kube.items("/apis/apps/v1/deployments", labelSelector=_MODEL_SERVERS):
+        yield one["metadata"]["labels"][_POOL], int(one["spec"]["replicas"])
 
 
 def _text(encoded: str) -> str:

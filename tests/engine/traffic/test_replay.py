@@ -49,7 +49,12 @@ def deployed() -> tuple[DeployedRouter, Settings]:
     }
     found |= {name: Deployed(url=f"https://{name}.api.example/v1") for name in settings.serverless_pools}
     config = render(settings, found, prices=price_book(None), day=date(2026, 11, 22))
-    return DeployedRouter(config=to_json(config), keys='{"version": 1, "keys": []}', environment={}), settings
+    # The digest pool's schedules allow for two model servers, and this is daytime.
+    servers = {"chat-floor": 4, "digest-floor": 1}
+    router = DeployedRouter(
+        config=to_json(config), keys='{"version": 1, "keys": []}', environment={}, model_servers=servers
+    )
+    return router, settings
 
 
 @pytest.fixture
@@ -81,6 +86,8 @@ def test_a_replay_is_counted_the_same_by_everybody_and_leaves_nothing_running(
     assert figures.served > 200
     assert figures.served + figures.abandoned + sum(figures.refusals.values()) == figures.requests
     assert {"chat-floor", "digest-floor"} <= {one.name for one in figures.pools if one.requests}
+    floors = {one.name: one.instances for one in figures.pools if one.kind == "dedicated"}
+    assert floors == router.model_servers, "as many as serve, not as many as schedules allow for"
     assert figures.usd > 0
     assert (context.directory / "traffic" / "router.json").read_text() == router.config, "not a byte was changed"
     assert page.read_text().startswith("<!doctype html>")

@@ -124,7 +124,7 @@ def test_requests_that_may_not_enter_a_provider_are_left_out_of_all_serverless()
 
 
 def test_the_page_is_one_file_without_links_and_says_what_is_a_stand_in() -> None:
-    page = html(context([made()], policy()))
+    page = html(context([made()], policy(), version="sha256:0"))
     assert not re.search(r"(src|href)=[\"']https?:", page), "nothing is loaded from elsewhere"
     assert page.count("<svg") == 5
     assert "Stand-ins: model servers" in page
@@ -132,7 +132,7 @@ def test_the_page_is_one_file_without_links_and_says_what_is_a_stand_in() -> Non
 
 
 def test_the_page_says_when_counts_disagree() -> None:
-    page = html(context([made(mismatches=("floor <b>lost</b> a request",))], policy()))
+    page = html(context([made(mismatches=("floor <b>lost</b> a request",))], policy(), version="sha256:0"))
     assert "1 counts disagree" in page
     assert "&lt;b&gt;lost" in page, "text is escaped"
 
