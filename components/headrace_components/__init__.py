@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from headrace_components.audit_trail import AuditTrail, AuditTrailArgs
     from headrace_components.cluster import GpuCluster, GpuClusterArgs
     from headrace_components.data_stores import DataStores, DataStoresArgs
+    from headrace_components.hourly_floor import HourlyFloor, HourlyFloorArgs
     from headrace_components.network import PrivateNetwork, PrivateNetworkArgs
     from headrace_components.platform import HybridPlatform, HybridPlatformArgs
     from headrace_components.pool import DedicatedPool, DedicatedPoolArgs
@@ -27,6 +28,7 @@ _MODULES: Final = {
     "DataStores": "data_stores",
     "DedicatedPool": "pool",
     "GpuCluster": "cluster",
+    "HourlyFloor": "hourly_floor",
     "HybridPlatform": "platform",
     "ModelStore": "store",
     "PrivateNetwork": "network",
@@ -55,6 +57,8 @@ __all__ = [
     "DedicatedPoolArgs",
     "GpuCluster",
     "GpuClusterArgs",
+    "HourlyFloor",
+    "HourlyFloorArgs",
     "HybridPlatform",
     "HybridPlatformArgs",
     "ModelStore",

@@ -17,6 +17,7 @@ POSTGRES_PORT = 5432
 DATABASE = "headrace"
 MASTER = "headrace_master"
 ROUTER_ROLE = "headrace_router"
+FLOOR_ROLE = "headrace_floor"
 # Where the router's image keeps the certificates of RDS (images/router/Dockerfile).
 CERTIFICATES = "/etc/ssl/certs/rds-global-bundle.pem"
 LOGS = ("postgresql", "upgrade")
@@ -79,6 +80,8 @@ class DataStoresArgs(TypedDict):
     """The database."""
     credentials_version: NotRequired[int]
     """Raise it to replace the credentials by new ones."""
+    hourly_floor: NotRequired[bool]
+    """Whether a floor follows its traffic, for which the database has a role of its own."""
     tags: NotRequired[dict[str, str]]
     """Tags beside the cost tags."""
 
@@ -94,6 +97,8 @@ class DataStores(pulumi.ComponentResource):
     """Address of the cache with its credential; a secret."""
     postgres_dsn: pulumi.Output[str]
     """Address of the database with the router's credential; a secret."""
+    floor_dsn: pulumi.Output[str]
+    """Address of the database with the credential of the hourly floor's role; a secret, empty where there is none."""
     master_secret_arn: pulumi.Output[str]
     """The secret that RDS keeps the master's password in; only whoever makes tables needs it."""
     key_arn: pulumi.Output[str]
@@ -129,6 +134,7 @@ class DataStores(pulumi.ComponentResource):
                 "client_security_group_id": self.client_security_group_id,
                 "redis_url": self.redis_url,
                 "postgres_dsn": self.postgres_dsn,
+                "floor_dsn": self.floor_dsn,
                 "master_secret_arn": self.master_secret_arn,
                 "key_arn": self.key_arn,
                 "facts": facts,
@@ -295,14 +301,22 @@ class DataStores(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=log_groups),
         )
         self.master_secret_arn = database.master_user_secrets.apply(_secret_arn)
-        self.postgres_dsn = pulumi.Output.secret(
-            pulumi.Output.all(password, database.address).apply(
-                lambda parts: (
-                    f"postgresql://{ROUTER_ROLE}:{parts[0]}@{parts[1]}:{POSTGRES_PORT}/{DATABASE}"
-                    f"?sslmode=verify-full&sslrootcert={CERTIFICATES}"
-                )
+        self.postgres_dsn = _dsn(ROUTER_ROLE, password, database.address)
+        self.floor_dsn = pulumi.Output.secret("")
+        if self._args.get("hourly_floor"):
+            following = self._credential("floor", f"Password of {FLOOR_ROLE}, the hourly floor's role in the database")
+            self.floor_dsn = _dsn(FLOOR_ROLE, following, database.address)
+
+
+def _dsn(role: str, password: pulumi.Output[str], address: pulumi.Output[str]) -> pulumi.Output[str]:
+    return pulumi.Output.secret(
+        pulumi.Output.all(password, address).apply(
+            lambda parts: (
+                f"postgresql://{role}:{parts[0]}@{parts[1]}:{POSTGRES_PORT}/{DATABASE}"
+                f"?sslmode=verify-full&sslrootcert={CERTIFICATES}"
             )
         )
+    )
 
 
 def _secret_arn(found: Any) -> str:

@@ -340,6 +340,16 @@ def secret_reader_policy(secret_arn: str, key_arn: str) -> str:
     )
 
 
+def scaling_policy(scaling_group_arn: str) -> str:
+    """How many nodes one Auto Scaling group holds. Looking at groups can't be narrowed: AWS has no such right."""
+    return document(
+        [
+            {"Effect": "Allow", "Action": "autoscaling:SetDesiredCapacity", "Resource": scaling_group_arn},
+            {"Effect": "Allow", "Action": "autoscaling:DescribeAutoScalingGroups", "Resource": "*"},
+        ]
+    )
+
+
 def release_reader_policy(partition: str, artifact_uri: str, key_arn: str) -> str:
     """What the pods of a pool may read: the objects of their own release, and the key that decrypts them."""
     bucket, _, prefix = artifact_uri.removeprefix("s3://").partition("/")

@@ -10,16 +10,18 @@ from headrace.rules.facts import PlatformFacts
 from headrace.settings import Settings
 from headrace.settings.load import load as load_settings
 from headrace.settings.serverless import ServerlessProvider
-from headrace_components import devices, inputs, tenancy, warm_up
+from headrace_components import devices, images, inputs, tenancy
 from headrace_components.audit_trail import AuditTrail, AuditTrailArgs
 from headrace_components.cluster import GpuCluster, GpuClusterArgs
 from headrace_components.data_stores import DataStores, DataStoresArgs
+from headrace_components.hourly_floor import HourlyFloor, HourlyFloorArgs
 from headrace_components.images import Registry
 from headrace_components.network import PrivateNetwork, PrivateNetworkArgs
 from headrace_components.place import Place, PlaceArgs, account_of, read_place
 from headrace_components.pool import DedicatedPool, DedicatedPoolArgs
 from headrace_components.pool_plan import release_facts, workload_facts
 from headrace_components.router import Router, RouterArgs
+from headrace_components.router_plan import ranges
 from headrace_components.serverless import ServerlessEndpoint, ServerlessEndpointArgs
 from headrace_components.spend import SpendGuard, SpendGuardArgs
 from headrace_components.store import ModelStore, ModelStoreArgs
@@ -176,6 +178,10 @@ class HybridPlatform(pulumi.ComponentResource):
             if one.warm_up and one.provider is ServerlessProvider.RUNPOD
         ]
 
+    def _pools_with_changing_nodes(self) -> list[str]:
+        """Pools beside whose model servers something keeps their number."""
+        return [pool for pool, one in self._settings.dedicated_pools.items() if one.follows_nodes]
+
     def _serverless_endpoint(self, pool: str, options: pulumi.ResourceOptions) -> ServerlessEndpoint:
         settings = self._settings
         pool_settings = settings.serverless_pools[pool]
@@ -189,7 +195,7 @@ class HybridPlatform(pulumi.ComponentResource):
                     **inputs.plain_args(pool_settings),
                     "workload_settings": inputs.plain_args(workload),
                     "release_settings": inputs.plain_args(settings.releases[workload.release]),
-                    **({"warm_up_image": self._mapped(warm_up.IMAGE)} if pool in self._warm_up_pools() else {}),
+                    **({"warm_up_image": self._mapped(images.PYTHON)} if pool in self._warm_up_pools() else {}),
                 },
             ),
             options,
@@ -206,6 +212,7 @@ class HybridPlatform(pulumi.ComponentResource):
                     **inputs.plain_args(settings.data_stores),
                     "vpc_id": self.network.vpc_id,
                     "subnet_ids": self.network.intra_by_zone,
+                    "hourly_floor": bool(self._following()),
                 },
             ),
             self._options,
@@ -219,11 +226,43 @@ class HybridPlatform(pulumi.ComponentResource):
             self._options,
         )
 
+    def _following(self) -> list[str]:
+        """Pools whose floor follows its traffic."""
+        return sorted(pool for pool, one in self._settings.dedicated_pools.items() if one.hourly_floor is not None)
+
+    def _hourly_floor(self, pool: str, floor_dsn: pulumi.Output[str], router: Router) -> HourlyFloor:
+        """The job that sets a pool's nodes. It needs the router's namespace, configuration and tables."""
+        settings = self._settings
+        one, made = settings.dedicated_pools[pool], self.pools[pool]
+        assert one.hourly_floor is not None  # noqa: S101 - `_following` names no other
+        return HourlyFloor(
+            f"floor-{pool}",
+            cast(
+                "HourlyFloorArgs",
+                {
+                    **self._common,
+                    **inputs.plain_args(one.hourly_floor),
+                    "pool": pool,
+                    "workload": one.workload,
+                    "floor_nodes": one.floor_nodes,
+                    "ceiling_nodes": one.ceiling_nodes,
+                    "replicas_per_node": made.replicas_per_node,
+                    "image": settings.router.image,
+                    "cluster_name": self.cluster.cluster_name,
+                    "scaling_group_name": made.scaling_group_name,
+                    "postgres_dsn": floor_dsn,
+                    "store_cidrs": list(ranges(settings)[1]),
+                    "caches": dict(settings.model_store.upstream_registries),
+                },
+            ),
+            pulumi.ResourceOptions(parent=self, providers=[self.cluster.provider], depends_on=[router]),
+        )
+
     def _router(self, options: pulumi.ResourceOptions) -> Router:
-        """The router, with what its replicas share and where its records go."""
+        """The router, with what its replicas share and where its records go; and what follows that traffic."""
         settings = self._settings
         stores, trail = self._data_stores(), self._audit_trail()
-        return Router(
+        router = Router(
             "router",
             cast(
                 "RouterArgs",
@@ -242,6 +281,7 @@ class HybridPlatform(pulumi.ComponentResource):
                     "serverless_headers": {pool: made.request_headers for pool, made in self.serverless.items()},
                     "redis_url": stores.redis_url,
                     "postgres_dsn": stores.postgres_dsn,
+                    **({"floor_dsn": stores.floor_dsn} if self._following() else {}),
                     "master_secret_arn": stores.master_secret_arn,
                     "master_key_arn": stores.key_arn,
                     "audit_bucket": trail.bucket_name,
@@ -253,13 +293,15 @@ class HybridPlatform(pulumi.ComponentResource):
             ),
             options,
         )
+        self.floors = [self._hourly_floor(pool, stores.floor_dsn, router) for pool in self._following()]
+        return router
 
     def _images(self) -> list[str]:
         """Images of ours that nodes pull beside the releases' own."""
         router = self._settings.router.image
         return [
             *devices.SYSTEM_IMAGES,
-            *([warm_up.IMAGE] if self._warm_up_pools() else []),
+            *([images.PYTHON] if self._warm_up_pools() or self._pools_with_changing_nodes() else []),
             *([router] if router is not None else []),
         ]
 

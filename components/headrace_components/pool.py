@@ -9,7 +9,7 @@ import pulumi_kubernetes as kubernetes
 
 from headrace.settings.dedicated import DedicatedPool as PoolSettings
 from headrace.settings.releases import ModelRelease, Workload
-from headrace_components import devices, documents, inputs, kube, nodes, serving
+from headrace_components import devices, documents, follower, images, inputs, kube, nodes, serving
 from headrace_components.images import Registry
 from headrace_components.place import PlaceArgs, account_of, read_place
 from headrace_components.pool_plan import plan_pool
@@ -40,6 +40,13 @@ class ScheduleArgs(TypedDict):
     """Nodes from then on."""
     ceiling_nodes: int
     """The most nodes from then on."""
+
+
+class HourlyFloorSettingsArgs(TypedDict):
+    """A floor that follows its traffic."""
+
+    lead_time_s: NotRequired[int]
+    """Seconds until a new node serves."""
 
 
 class DedicatedPoolArgs(TypedDict):
@@ -79,6 +86,8 @@ class DedicatedPoolArgs(TypedDict):
     """The most nodes that a schedule may ask for."""
     schedules: NotRequired[list[ScheduleArgs]]
     """Bounds by time of day or week."""
+    hourly_floor: NotRequired[HourlyFloorSettingsArgs]
+    """Set where `HourlyFloor` sets the nodes: then a deployment leaves them as they are."""
     zones: NotRequired[list[str]]
     """Zones of the nodes, all of the network by default."""
     node_image: NotRequired[str]
@@ -107,6 +116,8 @@ class DedicatedPool(pulumi.ComponentResource):
     """The EKS node group."""
     reader_role_arn: pulumi.Output[str]
     """The role by which the pool's pods read their release."""
+    scaling_group_name: pulumi.Output[str]
+    """The Auto Scaling group of the nodes."""
 
     def __init__(self, name: str, args: DedicatedPoolArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         place = read_place(args["place"])
@@ -142,6 +153,8 @@ class DedicatedPool(pulumi.ComponentResource):
         self._device_software(group)
         self._model_server(group, reader)
         self.node_group_name = group.node_group_name
+        self.replicas_per_node = serving.replicas_per_node(name, plan.instance, plan.release)
+        self.scaling_group_name = group.resources.apply(autoscaling_group_name)
         within_cluster = f"{plan.facts.namespace}.svc.cluster.local:{serving.PORT}"
         self.service_url = pulumi.Output.from_input(f"http://model-server.{within_cluster}")
         self.metrics_url = pulumi.Output.from_input(f"http://model-server-replicas.{within_cluster}/metrics")
@@ -151,6 +164,7 @@ class DedicatedPool(pulumi.ComponentResource):
                 "metrics_url": self.metrics_url,
                 "node_group_name": self.node_group_name,
                 "reader_role_arn": self.reader_role_arn,
+                "scaling_group_name": self.scaling_group_name,
                 "facts": facts,
             }
         )
@@ -227,9 +241,9 @@ class DedicatedPool(pulumi.ComponentResource):
             tags=named(self._tags, f"{self._place.prefix}-{self._name}"),
             opts=pulumi.ResourceOptions(
                 parent=self,
-                # Between two schedules the group has as many nodes as the last one said; setting it back to the floor
-                # in the middle of a peak would stop serving.
-                ignore_changes=["scalingConfig.desiredSize"] if settings.schedules else None,
+                # Between two schedules the group has as many nodes as the last one said, and with an hourly floor as
+                # the hour's decision says; setting it back to the floor in the middle of a peak would stop serving.
+                ignore_changes=["scalingConfig.desiredSize"] if settings.schedules or settings.hourly_floor else None,
             ),
         )
 
@@ -309,10 +323,51 @@ class DedicatedPool(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=[space, group]),
             **kube.properties(serving.pre_pull(server)),
         )
+        follows = self._plan.settings.follows_nodes
         kubernetes.apps.v1.Deployment(
             name,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[space, group, reader, script_map]),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[space, group, reader, script_map],
+                ignore_changes=["spec.replicas"] if follows else None,
+            ),
             **kube.properties(serving.deployment(server, script["metadata"]["name"])),
+        )
+        if follows:
+            self._node_follower(server, space)
+
+    def _node_follower(self, server: serving.Server, space: kubernetes.core.v1.Namespace) -> None:
+        """Model servers for the nodes that schedules, an hourly floor or an operator bring, and none for those gone."""
+        name = f"{self._name}-{follower.NAME}"
+        within = pulumi.ResourceOptions(parent=self, depends_on=[space])
+        rbac = kubernetes.rbac.v1
+        script = follower.script_map(self._name)
+        needed = [
+            rbac.Role(name, opts=within, **kube.properties(follower.role(self._name))),
+            rbac.ClusterRole(name, opts=self._options, **kube.properties(follower.cluster_role(self._name))),
+            kubernetes.networking.v1.NetworkPolicy(
+                name, opts=within, **kube.properties(follower.network_policy(self._name))
+            ),
+            kubernetes.core.v1.ServiceAccount(
+                name, opts=within, **kube.properties(follower.service_account(self._name))
+            ),
+            kubernetes.core.v1.ConfigMap(name, opts=within, **kube.properties(script)),
+            rbac.RoleBinding(name, opts=within, **kube.properties(follower.role_binding(self._name))),
+            rbac.ClusterRoleBinding(
+                name, opts=self._options, **kube.properties(follower.cluster_role_binding(self._name))
+            ),
+        ]
+        kubernetes.apps.v1.Deployment(
+            name,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=needed),
+            **kube.properties(
+                follower.deployment(
+                    self._name,
+                    self._registry.mapped(images.PYTHON),
+                    script["metadata"]["name"],
+                    serving.replicas_per_node(server.pool, server.instance, server.release),
+                )
+            ),
         )
 
 

@@ -21,6 +21,7 @@ from headrace_components import (
     router_pods,
 )
 from headrace_components import router_manifests as manifests
+from headrace_components.data_stores import FLOOR_ROLE
 from headrace_components.images import Registry
 from headrace_components.place import PlaceArgs, account_of, read_place
 from headrace_components.tags import cost_tags, named
@@ -58,6 +59,9 @@ class RouterArgs(TypedDict):
     """Where replicas share their limits, with its credential. Without it one replica's limits are its own."""
     postgres_dsn: NotRequired[pulumi.Input[str]]
     """Where journals are drained to, with its credential."""
+    floor_dsn: NotRequired[pulumi.Input[str]]
+    """The same with the credential of the hourly floor's role, where a floor follows its traffic: then the job makes
+    its tables and its role too."""
     master_secret_arn: NotRequired[pulumi.Input[str]]
     """The secret with the database master's login: with it a job makes tables and the router's role."""
     master_key_arn: NotRequired[pulumi.Input[str]]
@@ -223,8 +227,9 @@ class Router(pulumi.ComponentResource):
         policy = pulumi.Output.all(master, key).apply(lambda parts: documents.secret_reader_policy(parts[0], parts[1]))
         description = f"Makes the tables of the router of {self._place.prefix}"
         _, identity = self._pod_role(name, router_names.MIGRATION, description, policy)
+        floor = args.get("floor_dsn")
         variables: pulumi.Output[dict[str, str]] = pulumi.Output.secret(
-            pulumi.Output.from_input(dsn).apply(router_plan.migration_environment)
+            pulumi.Output.all(dsn, floor).apply(lambda given: router_plan.migration_environment(given[0], given[1]))
         )
         account = kubernetes.core.v1.ServiceAccount(
             name, opts=self._within, **kube.properties(router_pods.migration_account())
@@ -241,6 +246,7 @@ class Router(pulumi.ComponentResource):
                     self._plan.settings.data_stores.credentials_version,
                     pulumi.Output.concat("--master-login=", master),
                     self._place.region,
+                    FLOOR_ROLE if floor is not None else None,
                 )
             ),
         )

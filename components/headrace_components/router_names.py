@@ -19,6 +19,8 @@ ENVIRONMENT_SECRET: Final = "router-environment"  # noqa: S105
 SERVICE_ACCOUNT: Final = "router"
 MIGRATION: Final = "router-migration"
 MIGRATION_SECRET: Final = "router-migration"  # noqa: S105
+# Name label of the jobs that set a pool's nodes by its traffic; they live beside the router.
+HOURLY_FLOOR: Final = "hourly-floor"
 STORAGE_CLASS: Final = "router-journal"
 CHECKSUM: Final = "headrace.dev/configuration-checksum"
 API_PORT: Final = 8080

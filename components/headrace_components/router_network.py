@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from headrace_components import serving, tenancy
 from headrace_components.router_names import (
     ADMIN_PORT,
     API_PORT,
+    HOURLY_FLOOR,
     HTTP,
     HTTPS,
     NAMESPACE,
@@ -39,7 +40,7 @@ def network_policies(plan: RouterPlan, pool_namespaces: Sequence[str]) -> dict[s
             [{"ipBlock": {"cidr": cidr}} for cidr in plan.store_cidrs],
             [REDIS_PORT, POSTGRES_PORT],
         ),
-        "allow-identity": _egress("allow-identity", [{"ipBlock": {"cidr": _POD_IDENTITY}}], [HTTP]),
+        "allow-identity": _egress("allow-identity", [{"ipBlock": {"cidr": _POD_IDENTITY}}], [HTTP], {}),
         # No policy can name a host. What narrows this is the route of the subnets: without serverless pools there is
         # none but to AWS's own endpoints.
         "allow-https": _egress(
@@ -53,11 +54,19 @@ def network_policies(plan: RouterPlan, pool_namespaces: Sequence[str]) -> dict[s
     }
 
 
-def _egress(name: str, peers: list[Manifest], ports: Sequence[int]) -> Manifest:
+# What is opened to the router and its migration isn't opened to the jobs beside them (`hourly_floor_manifests`).
+_NO_FLOOR_JOBS: Final = {
+    "matchExpressions": [{"key": "app.kubernetes.io/name", "operator": "NotIn", "values": [HOURLY_FLOOR]}]
+}
+
+
+def _egress(
+    name: str, peers: list[Manifest], ports: Sequence[int], pods: Mapping[str, Any] = _NO_FLOOR_JOBS
+) -> Manifest:
     return {
         "metadata": meta(name),
         "spec": {
-            "podSelector": {},
+            "podSelector": dict(pods),
             "policyTypes": ["Egress"],
             "egress": [{"to": peers, "ports": [{"protocol": "TCP", "port": port} for port in ports]}],
         },

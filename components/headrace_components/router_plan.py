@@ -191,11 +191,15 @@ def environment_of(headers: Mapping[str, Mapping[str, str]], given: Mapping[str,
     return found
 
 
-def migration_environment(postgres_dsn: str) -> dict[str, str]:
-    """What the migration gets of the router's DSN: the address without a login, and the password that its role gets."""
+def migration_environment(postgres_dsn: str, floor_dsn: str | None = None) -> dict[str, str]:
+    """What the migration gets of the router's DSN and the hourly floor's: the address without a login, and the
+    passwords that their roles get."""
     parts = urlsplit(postgres_dsn)
     address = parts._replace(netloc=f"{parts.hostname}:{parts.port}").geturl()
-    return {"HEADRACE_MIGRATE_DSN": address, "HEADRACE_ROLE_PASSWORD": parts.password or ""}
+    found = {"HEADRACE_MIGRATE_DSN": address, "HEADRACE_ROLE_PASSWORD": parts.password or ""}
+    if floor_dsn:
+        found["HEADRACE_FLOOR_PASSWORD"] = urlsplit(floor_dsn).password or ""
+    return found
 
 
 def router_facts(

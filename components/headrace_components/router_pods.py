@@ -78,7 +78,7 @@ def stateful_set(plan: RouterPlan, image: str, checksum: Any) -> Manifest:
     }
 
 
-def _place() -> dict[str, Any]:
+def place() -> dict[str, Any]:
     """Where pods of ours run, and as whom: on the router's machines, as nobody."""
     return {
         "automountServiceAccountToken": False,
@@ -94,7 +94,7 @@ def _place() -> dict[str, Any]:
 def _pod(plan: RouterPlan, image: str) -> dict[str, Any]:
     return {
         "serviceAccountName": SERVICE_ACCOUNT,
-        **_place(),
+        **place(),
         "terminationGracePeriodSeconds": plan.router.drain_timeout_s + 2 * DEREGISTRATION_S,
         "topologySpreadConstraints": [
             _spread("topology.kubernetes.io/zone", "DoNotSchedule"),
@@ -172,16 +172,19 @@ def migration_account() -> Manifest:
     return {"metadata": meta(MIGRATION), "automountServiceAccountToken": False}
 
 
-def migration(image: str, credentials_version: int, login_argument: Any, region: str) -> Manifest:
-    """Makes the ledger's tables and the router's role, before the replicas start. Its name carries the image's digest
-    and the credentials' version, so another image migrates again, and another password is set."""
-    run = f"{image.rpartition(':')[2][:8]}-{credentials_version}"
+def migration(
+    image: str, credentials_version: int, login_argument: Any, region: str, floor_role: str | None = None
+) -> Manifest:
+    """Makes the ledger's tables and the router's role, before the replicas start, and the hourly floor's where there is
+    one. Its name carries the image's digest, the credentials' version and that, so another image migrates again, and
+    another password is set."""
+    run = f"{image.rpartition(':')[2][:8]}-{credentials_version}{'-floor' if floor_role else ''}"
     marks = {**labels(), "app.kubernetes.io/name": MIGRATION}
     container = {
         "name": "migrate",
         "image": image,
         "command": ["headrace", "audit", "migrate"],
-        "args": [login_argument],
+        "args": [login_argument, *([f"--floor-role={floor_role}"] if floor_role else [])],
         "env": [
             {"name": "AWS_REGION", "value": region},
             {"name": "HOME", "value": "/tmp"},  # noqa: S108 # a mount of the pod, not of this machine
@@ -201,7 +204,7 @@ def migration(image: str, credentials_version: int, login_argument: Any, region:
                 "spec": {
                     "restartPolicy": "Never",
                     "serviceAccountName": MIGRATION,
-                    **_place(),
+                    **place(),
                     "containers": [container],
                     "volumes": [{"name": "scratch", "emptyDir": {"sizeLimit": "64Mi"}}],
                 },

@@ -394,6 +394,26 @@ class AuditTrailFacts(Facts):
 
 
 @dataclass(frozen=True, kw_only=True)
+class HourlyFloorFacts(Facts):
+    """`HourlyFloor`: the job that sets a pool's nodes from its traffic. `egress_to` are the only destinations that its
+    network policy allows."""
+
+    kind: ClassVar[str] = "hourlyFloor"
+
+    name: str
+    pool: str
+    workload: str
+    image: str
+    floor_nodes: int
+    ceiling_nodes: int
+    replicas_per_node: int
+    schedule: str
+    runs_as_root: bool
+    read_only_root: bool
+    egress_to: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlatformFacts(Facts):
     """`HybridPlatform`: what it is composed of, by name, and the sums that rules hold against limits."""
 
@@ -424,6 +444,7 @@ KINDS: dict[str, type[Facts]] = {
         RouterFacts,
         DataStoresFacts,
         AuditTrailFacts,
+        HourlyFloorFacts,
         PlatformFacts,
     )
 }

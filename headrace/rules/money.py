@@ -66,12 +66,18 @@ def _years_later(start: date, years: int) -> date:
 @dataclass(frozen=True, kw_only=True)
 class Line:
     """One line of the monthly cost, in US dollars: at the floor, and with everything at its ceiling. `note` says what a
-    number rests on."""
+    number rests on. `follows`: a floor that follows its traffic goes to its ceiling without anybody's decision."""
 
     name: str
     low: float
     high: float
     note: str = ""
+    follows: bool = False
+
+    @property
+    def counted(self) -> float:
+        """What a budget must hold: the ceiling where the floor follows its traffic, else the floor."""
+        return self.high if self.follows else self.low
 
 
 class PriceMissing(Exception):
@@ -131,7 +137,13 @@ def monthly(view: View) -> tuple[Line, ...]:
         node = node_price(name, pool.instance_type, region, view.today) * hours
         most = max(pool.ceiling_nodes, pool.floor_nodes)
         lines.append(
-            Line(name=f"dedicated {name}", low=pool.floor_nodes * node, high=most * node, note=pool.instance_type)
+            Line(
+                name=f"dedicated {name}",
+                low=pool.floor_nodes * node,
+                high=most * node,
+                note=pool.instance_type,
+                follows=pool.hourly_floor is not None,
+            )
         )
     lines += _serverless(settings, view.today)
     cluster = (_part("cluster", region) + _machine("m7i.xlarge", region) * settings.cluster.system_nodes) * hours

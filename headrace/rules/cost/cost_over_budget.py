@@ -1,15 +1,16 @@
 """A stack that costs more than its budget.
 
 **What.** The stack's monthly cost at the floor (dedicated floor, minimum instances, cluster, network, storage) at list
-prices stays within the environment's budget. The high end, with every pool at its ceiling all month, is shown. GPU
+prices stays within the environment's budget. A floor that follows its traffic (`hourlyFloor`) counts at its ceiling:
+nobody decides again before it gets there. The high end, with every pool at its ceiling all month, is shown. GPU
 machines cost what their type costs on demand in the stack's region (`headrace/catalog/data/instance_prices.yaml`);
 where that is not known, the dearest region's price is taken, and the preview says so.
 
 **Why.** The budget's alert comes when the money is gone; the preview comes before.
 
-**Passes.** The low end within `budgets.environmentUsdPerMonth`.
+**Passes.** That sum within `budgets.environmentUsdPerMonth`.
 
-**Violates.** The low end above it: the budget can't hold even without any traffic.
+**Violates.** More: the budget can't hold even without any traffic, or nothing keeps an hourly floor within it.
 
 **Undecidable when** the catalogue has no price for something that the stack runs.
 """
@@ -41,11 +42,13 @@ def check(view: View) -> Iterator[Said]:
         )
         return
     low, high = sum(line.low for line in lines), sum(line.high for line in lines)
-    budget = view.settings.budgets.environment_usd_per_month
-    if low > budget:
+    counted, budget = sum(line.counted for line in lines), view.settings.budgets.environment_usd_per_month
+    if counted > budget:
+        following = f", {counted:,.0f} with hourly floors at their ceiling" if counted > low else ""
         yield Broken(
             resource=_WHERE,
-            sentence=f"it costs {low:,.0f} to {high:,.0f} USD a month at list prices, the budget is {budget:,.0f}",
+            sentence=f"it costs {low:,.0f} to {high:,.0f} USD a month at list prices{following}, the budget is "
+            f"{budget:,.0f}",
         )
 
 
@@ -66,7 +69,7 @@ RULE: Final = Rule(
     severity=Severity.HIGH,
     title="Cost over budget",
     description="The stack's fixed monthly cost stays within the environment's budget.",
-    remediation="lower floors or minimum instances, or have the budget raised",
+    remediation="lower floors, minimum instances or the ceilings of hourly floors, or have the budget raised",
     references=("SOC 2 CC3.2",),
     reads=("settings", "serverlessPool"),
     since="0.1.0",

@@ -3,7 +3,7 @@
 **What.** No subnet in which a node group or the cluster's interfaces stand has a default route out. Only the router's
 nodes may stand in one: they carry the taint `headrace.dev/tier=router`, which keeps other pods off, and only pods in
 `routerNamespaces` tolerate it. The router's own network policies deny by default and allow its pools, its data stores
-and the serverless providers.
+and the serverless providers; that of an hourly floor's job beside it allows the data stores and AWS's endpoints.
 
 **Why.** What has a way out can send prompts and weights out. One way, through the router, can be watched and priced.
 
@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from headrace.rules import pods
-from headrace.rules.facts import RouterFacts
+from headrace.rules.facts import HourlyFloorFacts, RouterFacts
 from headrace.rules.finding import Severity
 from headrace.rules.graph import Graph, Resource, Unknown
 from headrace.rules.network.gpu_nodes_only_in_private_subnets import (
@@ -37,6 +37,8 @@ from headrace.rules.network.gpu_nodes_only_in_private_subnets import (
 from headrace.rules.rule import Broken, Parameter, Rule, Said, Undecided, View
 
 _CLUSTER: Final = "aws:eks/cluster:Cluster"
+# Where the job of an hourly floor may go, which stands beside the router.
+_FLOOR_JOBS: Final = frozenset({"data-stores", "aws-endpoints"})
 _TARGETS: Final = ("gatewayId", "natGatewayId", "egressOnlyGatewayId", "transitGatewayId", "networkInterfaceId")
 
 
@@ -64,6 +66,9 @@ def check(view: View) -> Iterator[Said]:
             yield Broken(resource=component.urn, sentence="its network policies do not deny by default")
         for stranger in sorted(set(facts.egress_to) - known):
             yield Broken(resource=component.urn, sentence=f"its network policies let it reach {stranger}")
+    for component, job in graph.records(HourlyFloorFacts):
+        for stranger in sorted(set(job.egress_to) - _FLOOR_JOBS):
+            yield Broken(resource=component.urn, sentence=f"its network policy lets it reach {stranger}")
 
 
 def _tainted(group: Resource) -> bool:
@@ -118,9 +123,9 @@ RULE: Final = Rule(
     description="Only the router's subnets have a way to the internet.",
     remediation="put the machines into private or intra subnets of PrivateNetwork and reach AWS through VPC endpoints",
     references=("SOC 2 CC6.6", "GDPR article 32"),
-    reads=(NODE_GROUP, _CLUSTER, SUBNET, ASSOCIATION, ROUTE_TABLE, ROUTE, *pods.KINDS, "router"),
+    reads=(NODE_GROUP, _CLUSTER, SUBNET, ASSOCIATION, ROUTE_TABLE, ROUTE, *pods.KINDS, "router", "hourlyFloor"),
     since="0.1.0",
-    early=(ROUTE, "headrace:index:Router", *pods.KINDS),
+    early=(ROUTE, "headrace:index:Router", "headrace:index:HourlyFloor", *pods.KINDS),
     parameters=(
         Parameter(name="routerNamespaces", description="Namespaces of the router's own pods.", default=("router",)),
         Parameter(

@@ -57,7 +57,8 @@ def test_machines_and_volumes_are_tagged_by_the_launch_template(production_stack
 
 def test_every_component_registers_facts_that_read_back(production_stack: Engine) -> None:
     components = [one for one in production_stack.resources if one.type.startswith("headrace:index:")]
-    assert {one.type.split(":")[-1] for one in components} == set(COMPONENTS)
+    elsewhere = {"HourlyFloor"}  # test_component_hourly_floor
+    assert {one.type.split(":")[-1] for one in components} == set(COMPONENTS) - elsewhere
     for component in components:
         facts = facts_from_props(component.inputs["facts"])
         assert facts_from_props(json.loads(json.dumps(facts.to_props()))) == facts, component.name
@@ -346,7 +347,8 @@ def test_every_tenant_space_is_closed_until_opened(sandbox_stack: Engine) -> Non
 
 
 def test_no_role_of_a_tenant_has_a_wildcard(sandbox_stack: Engine) -> None:
-    roles = sandbox_stack.of("kubernetes:rbac.authorization.k8s.io/v1:Role")
+    found = sandbox_stack.of("kubernetes:rbac.authorization.k8s.io/v1:Role")
+    roles = [role for role in found if not role.inputs["metadata"]["namespace"].startswith("pool-")]
     assert len(roles) == 9, "three spaces, three roles"
     for role in roles:
         for rule in role.inputs["rules"]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from headrace.rules.facts import AuditTrailFacts, DataStoresFacts, Facts, RouterFacts
+from headrace.rules.facts import AuditTrailFacts, DataStoresFacts, Facts, HourlyFloorFacts, RouterFacts
 from tests.unit.rules.good_stacks import Case, resource
 
 DIGEST: Final = "sha256:" + "a" * 64
@@ -380,7 +380,16 @@ _TRAIL = AuditTrailFacts(
     **_PLACE, name="audit", bucket="b", object_lock_mode="COMPLIANCE", retention_days=730, versioned=True, encrypted=True,
     key_rotation=True, key_rotation_days=365, public_access_blocked=True, tls_required=True, checkpoint_interval_s=300,
 )  # fmt: skip
-_TYPE_OF = {RouterFacts: "Router", DataStoresFacts: "DataStores", AuditTrailFacts: "AuditTrail"}
+_FLOOR = HourlyFloorFacts(
+    **_PLACE, name="floor-chat", pool="chat", workload="chat", image="i@sha256:" + "a" * 64, floor_nodes=1, ceiling_nodes=2,
+    replicas_per_node=1, schedule="51 * * * *", runs_as_root=False, read_only_root=True, egress_to=("data-stores", "aws-endpoints"),
+)  # fmt: skip
+_TYPE_OF = {
+    RouterFacts: "Router",
+    DataStoresFacts: "DataStores",
+    AuditTrailFacts: "AuditTrail",
+    HourlyFloorFacts: "HourlyFloor",
+}
 
 
 def _registered(facts: Facts, **changed: Any) -> Callable[[Case], Case]:
@@ -412,6 +421,7 @@ CHANGED: Final[list[tuple[str, str, Callable[[Case], Case], set[str]]]] = [
     ("floor above the cap", "sandbox", _set("commitments/maxCommittedUsdPerMonth", 1000), {"too-much-promised"}),
     ("organisation's cap", "sandbox", _set("commitments", {"organizationCapUsdPerMonth": 10000, "otherEnvironmentsUsdPerMonth": 9000}), {"too-much-promised"}),
     ("budget below the floor", "sandbox", _chain(_set("dedicatedPools/chat-floor/ceilingNodes", 9), _set("dedicatedPools/chat-floor/floorNodes", 8)), {"cost-over-budget"}),
+    ("hourly floor above the budget", "sandbox", _chain(_set("dedicatedPools/chat-floor/ceilingNodes", 9), _set("dedicatedPools/chat-floor/hourlyFloor", {})), {"cost-over-budget"}),
     ("no router replica", "sandbox", _set("router/minReplicas", 1), {"router-not-redundant"}),
     ("audit too short", "sandbox", _set("audit/retentionDays", 30), {"retention-too-short"}),
     ("workers above the account", "sandbox", _set("limits/runpod", {"workersTotal": 2}), {"over-account-limit"}),
@@ -490,6 +500,8 @@ CHANGED: Final[list[tuple[str, str, Callable[[Case], Case], set[str]]]] = [
     ("router drained at once", "prod-eu", _with_trail(_registered(_ROUTER, disruption_budget=False)), {"router-not-redundant"}),
     ("router allows all", "prod-eu", _with_trail(_registered(_ROUTER, network_default_deny=False)), {"egress-beside-the-router"}),
     ("router reaches more", "prod-eu", _with_trail(_registered(_ROUTER, egress_to=("chat-floor", "internet"))), {"egress-beside-the-router"}),
+    ("good floor job", "prod-eu", _registered(_FLOOR), set()),
+    ("floor job reaches more", "prod-eu", _registered(_FLOOR, egress_to=("data-stores", "internet")), {"egress-beside-the-router"}),
     ("router in plain text", "prod-eu", _with_trail(_registered(_ROUTER, load_balancer_tls=False)), {"connection-in-plain-text"}),
     ("plain text outside production", "prod-eu", _with_trail(_registered(_ROUTER, load_balancer_tls=False, stage="staging")), set()),
     ("journal dies with its pod", "prod-eu", _with_trail(_registered(_ROUTER, journal_durable=False)), {"audit-trail-incomplete"}),
