@@ -325,6 +325,10 @@ class Engine:
         """Alerts of what was posted at the start."""
         self._tell(tuple(self.state.accounts))
 
+    def told(self, scope: str) -> int:
+        """Nano-dollars of a budget up to which every threshold was told this month."""
+        return self._thresholds.told(scope)
+
     def spent_elsewhere(self, money: Mapping[str, Elsewhere], *, period: str) -> None:
         """What other replicas used in a month, by scope: thresholds are of the whole budget."""
         if period != self.state.period:  # a month ended while they were asked

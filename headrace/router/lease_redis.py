@@ -39,9 +39,11 @@ _STOPPED: Final = -1
 _LOG: Final = logging.getLogger("headrace.router.lease")
 
 # KEYS: seen, epoch, prefix.
-# ARGV: replica, takeover ms, grace ms, then per limit: name, held, want, base, need, total, sticky, spent.
+# ARGV: replica, takeover ms, grace ms, then per limit: name, held, want, base, need, total, sticky, spent,
+# and up to which sum of a budget every threshold was told.
 # Returns per limit: granted, what dead replicas hold for good, what they said they had spent and what they had used
-# (spent or reserved), then the living others as "name held base need spent" lines.
+# (spent or reserved), up to which sum anybody told thresholds, then the living others as "name held base need spent"
+# lines.
 # A replica that stops publishes a base of -1: what it still holds, it used; it counts for good, and it gets no more.
 # One that publishes no claim (an earlier release) is taken to need what it holds, and one that doesn't say what it
 # spent, to have spent all that it used.
@@ -56,7 +58,7 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - 5184000000)
 local living, alive = {}, redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. (now - takeover), '+inf')
 for _, name in ipairs(alive) do living[name] = true end
 local answer = {}
-for i = 4, #ARGV, 8 do
+for i = 4, #ARGV, 9 do
   local name, held, want = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
   local total, sticky = tonumber(ARGV[i + 5]), ARGV[i + 6] == '1'
   local shares, claims = KEYS[3] .. 'held:' .. name, KEYS[3] .. 'claim:' .. name
@@ -83,11 +85,14 @@ for i = 4, #ARGV, 8 do
   if not young and want > held then granted = math.max(held, math.min(want, total - others)) end
   redis.call('HSET', shares, me, string.format('%.0f', granted))
   redis.call('HSET', claims, me, ARGV[i + 3] .. ' ' .. ARGV[i + 4])
+  local told = 0
   if sticky then
     redis.call('EXPIRE', shares, 5184000)
     redis.call('EXPIRE', claims, 5184000)
     redis.call('HSET', spends, me, ARGV[i + 7])
     redis.call('EXPIRE', spends, 5184000)
+    told = math.max(tonumber(ARGV[i + 8]), tonumber(redis.call('GET', KEYS[3] .. 'told:' .. name)) or 0)
+    redis.call('SET', KEYS[3] .. 'told:' .. name, string.format('%.0f', told), 'EX', 5184000)
   end
   local lines = {}
   for _, other in ipairs(alive) do
@@ -96,7 +101,8 @@ for i = 4, #ARGV, 8 do
       local claim = redis.call('HGET', claims, other) or ('0 ' .. value)
       if string.sub(claim, 1, 1) == '-' then left(other, theirs[other] or 0, claim)
       else
-        local spent = sticky and redis.call('HGET', spends, other) or string.match(claim, '^%d+')
+        local spent = '0'
+        if sticky then spent = redis.call('HGET', spends, other) or string.match(claim, '^%d+') end
         lines[#lines + 1] = other .. ' ' .. value .. ' ' .. claim .. ' ' .. spent
       end
     end
@@ -105,6 +111,7 @@ for i = 4, #ARGV, 8 do
   answer[#answer + 1] = string.format('%.0f', lost)
   answer[#answer + 1] = string.format('%.0f', gone_spent)
   answer[#answer + 1] = string.format('%.0f', gone_used)
+  answer[#answer + 1] = string.format('%.0f', told)
   answer[#answer + 1] = table.concat(lines, '\\n')
 end
 return answer
@@ -128,6 +135,7 @@ class _Heard:
     lost: int
     gone_spent: int
     gone_used: int
+    told: int
     others: tuple[Other, ...]
 
     @property
@@ -136,6 +144,7 @@ class _Heard:
         return Elsewhere(
             spent=self.gone_spent + sum(one.spent for one in self.others),
             left_open=max(0, self.gone_used - self.gone_spent),
+            told=self.told,
         )
 
 
@@ -146,9 +155,10 @@ def _heard(answer: Sequence[str]) -> list[_Heard]:
             lost=int(answer[at + 1]),
             gone_spent=int(answer[at + 2]),
             gone_used=int(answer[at + 3]),
-            others=_others(answer[at + 4]),
+            told=int(answer[at + 4]),
+            others=_others(answer[at + 5]),
         )
-        for at in range(0, len(answer), 5)
+        for at in range(0, len(answer), 6)
     ]
 
 
@@ -244,7 +254,7 @@ class RedisLeaser:
         for ask in asked:
             arguments += [
                 *(self._key(ask.name, period), ask.held, ask.want, ask.base, ask.need, ask.total, int(ask.sticky)),
-                ask.spent,
+                *(ask.spent, self._engine.told(ask.name.rpartition("/")[0]) if ask.sticky else 0),
             ]
         return list(await self._script(keys=[f"{prefix}seen", f"{prefix}epoch", prefix], args=arguments))
 

@@ -35,26 +35,35 @@ class Elsewhere:
     """Spent, as far as they said."""
     left_open: int
     """Reserved by replicas that are silent since, for requests that may still run."""
+    told: int
+    """The sum up to which some replica has told every threshold."""
 
 
 class Thresholds:
-    """One replica's view. `told` is what had been spent, by scope, when alerts were last told."""
+    """One replica's view. `told` is the sum, by scope, up to which thresholds were told before it began.
+
+    Thresholds may be told twice, by two replicas in the same moment or after Redis has lost its memory; none is left
+    out, because every replica looks at every sum above what was told.
+    """
 
     def __init__(self, period: str, told: Mapping[str, int]) -> None:
         self.period = period
         self._marks = dict(told)  # the highest sum that was looked at
         self._next: dict[str, float] = {}  # the sum at which to look again
         self._elsewhere: dict[str, int] = {}
-        self._joined = False
 
     def new_period(self, period: str) -> None:
-        """A new month: nothing is spent, so nothing is history either."""
-        self.period, self._joined = period, True
+        """A new month: nothing is spent, and nothing was told."""
+        self.period = period
         self._marks, self._next, self._elsewhere = {}, {}, {}
 
     def forget_limits(self) -> None:
         """Budgets or thresholds may be others now."""
         self._next.clear()
+
+    def told(self, scope: str) -> int:
+        """The sum up to which every threshold was told."""
+        return self._marks.get(scope, 0)
 
     def due(self, scope: str, spent: int) -> bool:
         """Whether `passed` can have anything to say. Cheap: asked for each request."""
@@ -75,9 +84,9 @@ class Thresholds:
         ]
 
     def heard(self, money: Mapping[str, Elsewhere]) -> None:
-        """What others used, by scope. What they had spent before this replica first heard of them, they told."""
+        """What others used and told, by scope."""
         for scope, other in money.items():
-            if scope not in self._elsewhere and not self._joined:
-                self._marks[scope] = self._marks.get(scope, 0) + other.spent
+            if other.told > self._marks.get(scope, 0):
+                self._marks[scope] = other.told
                 self._next.pop(scope, None)
             self._elsewhere[scope] = other.spent + other.left_open

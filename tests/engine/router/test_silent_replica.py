@@ -34,7 +34,7 @@ class Wired(Replica):
 
         async def say(asked: Sequence[Ask], period: str) -> list[str]:
             answer = await real(asked, period)
-            expected = self.model.say(self.name, asked)
+            expected = self.model.say(self.name, asked, self.engine.told)
             assert [sorted(text.splitlines()) for text in answer] == [sorted(text.splitlines()) for text in expected]
             return answer
 

@@ -56,8 +56,8 @@ async def test_a_threshold_is_told_once_when_spending_passes_it() -> None:
 async def test_what_other_replicas_spend_counts_and_what_was_known_at_first_was_told_by_them() -> None:
     clock = Clock()
     router, told = engine(clock)
-    hear(router, spent=550)
-    assert not told, "the first thing heard of others is history"
+    hear(router, spent=550, told=550)
+    assert not told, "others told that"
     await spend(router, clock, 100)
     assert not told, "650 of 1000, and the half was passed elsewhere"
     hear(router, spent=820)
@@ -103,7 +103,7 @@ async def test_what_a_crash_left_open_is_told_at_the_start_and_what_was_spent_be
 async def test_a_new_month_begins_at_nothing_and_what_was_asked_in_the_old_one_is_not_heard() -> None:
     clock = Clock()
     router, told = engine(clock)
-    hear(router, spent=950)
+    hear(router, spent=950, told=950)
     router.tick(period="2026-12")
     hear(router, spent=990)
     assert not told, "that was of November"
@@ -113,8 +113,8 @@ async def test_a_new_month_begins_at_nothing_and_what_was_asked_in_the_old_one_i
     assert [one.share for one in told] == [0.5]
 
 
-def hear(router: Engine, *, spent: int, left_open: int = 0, period: str = "2026-11") -> None:
-    router.spent_elsewhere({"environment": Elsewhere(spent=spent, left_open=left_open)}, period=period)
+def hear(router: Engine, *, spent: int, left_open: int = 0, told: int = 0, period: str = "2026-11") -> None:
+    router.spent_elsewhere({"environment": Elsewhere(spent=spent, left_open=left_open, told=told)}, period=period)
 
 
 @pytest.mark.parametrize("url", ["", "ftp://a/b", "http://a b/c", "http://a/\r\nX: y", "file:///etc/passwd"])

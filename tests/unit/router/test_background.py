@@ -178,7 +178,7 @@ async def test_hundreds_of_limits_are_asked_for_a_few_at_a_time_and_each_once(mo
             assert engine.state.leases.get(ask.name, 0) <= ask.held, "a smaller share is in force before it is told"
         await asyncio.sleep(0)
         # Another replica needs as much as we do, and holds nothing yet.
-        return [text for ask in asked for text in (str(ask.want), "0", "0", "0", f"router-1 0 0 {ask.total} 0")]
+        return [text for ask in asked for text in (str(ask.want), "0", "0", "0", "0", f"router-1 0 0 {ask.total} 0")]
 
     monkeypatch.setattr(leaser, "_say", say)
     await leaser.step()

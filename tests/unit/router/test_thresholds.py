@@ -6,7 +6,7 @@ hand. The script itself is held to the same in tests/engine/router/test_silent_r
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,8 +51,9 @@ class Redis:
     held: dict[str, dict[str, int]] = field(default_factory=dict)
     claims: dict[str, dict[str, tuple[int, int, int]]] = field(default_factory=dict)
     silent: set[str] = field(default_factory=set)
+    told: dict[str, int] = field(default_factory=dict)
 
-    def say(self, me: str, asked: Sequence[Ask]) -> list[str]:
+    def say(self, me: str, asked: Sequence[Ask], told: Callable[[str], int]) -> list[str]:
         answer: list[str] = []
         self.silent.discard(me)
         for ask in asked:
@@ -63,6 +64,8 @@ class Redis:
             gone = {name for name in held if name != me and (name in self.silent or claims[name][0] < 0)}
             used = {name: claims[name][0] if claims[name][0] >= 0 else held[name] for name in gone}
             others = sum(value for name, value in held.items() if name != me)
+            if ask.sticky:
+                self.told[ask.name] = max(self.told.get(ask.name, 0), told(ask.name.removesuffix("/money")))
             granted = max(ask.held, min(ask.want, ask.total - others)) if ask.want > ask.held else ask.held
             held[me], claims[me] = granted, (ask.base, ask.need, ask.spent)
             answer += [
@@ -70,6 +73,7 @@ class Redis:
                 str(sum(held[name] for name in gone)),
                 str(sum(claims[name][2] if ask.sticky else used[name] for name in gone)),
                 str(sum(used.values())),
+                str(self.told.get(ask.name, 0)),
                 "\n".join(
                     f"{name} {held[name]} {claims[name][0]} {claims[name][1]} {claims[name][2]}"
                     for name in sorted(held.keys() - {me} - gone)
@@ -107,7 +111,7 @@ class Replica:
 
         async def say(asked: Sequence[Ask], period: str) -> list[str]:
             assert period == MONTH
-            return self.store.say(self.name, asked)
+            return self.store.say(self.name, asked, self.engine.told)
 
         leaser._say = say  # type: ignore[method-assign] # the wire is what this test stands in for
         return leaser
