@@ -16,9 +16,8 @@ from headrace.router import budget, capacity
 from headrace.router.config import RouterConfig
 from headrace.router.types import Account, Decision, Ground, Refusal, State, Wait
 
-# A replica needs this multiple of what it uses.
-_GROWTH_NUM: Final = 3
-_GROWTH_DEN: Final = 2
+# A replica needs room for this part of what it uses, in case more comes: half.
+_ROOM: Final = 2
 # An idle replica needs a tenth of an equal part, so that its first requests needn't wait for a round.
 _KEPT: Final = 10
 # What a replica needed a round ago it still needs by this share: a pause of a moment gives nothing away.
@@ -48,7 +47,7 @@ class Other:
     held: int
     """What it may use, or still uses above that."""
     base: int
-    """What it has used for good: money that is spent or reserved."""
+    """What it uses, and what requests lack that came: of money, all that is spent or reserved."""
     need: int
     """What it needs beside `base`."""
     spent: int = 0
@@ -142,8 +141,7 @@ def asks(
         if sticky:
             base, need = now_used, max(kept, lacking)
         else:
-            busy = now_used * _GROWTH_NUM // _GROWTH_DEN + _coming(name, state, policy)
-            base, need = 0, max(kept, busy, now_used + lacking)
+            base, need = now_used + _in_line(name, state, policy) + lacking, max(kept, now_used // _ROOM + 1)
         need = min(total, max(need, (before or {}).get(name, 0) * _FADES_NUM // _FADES_DEN))
         parts = divide(there, {me: (base, need), **{other.name: (other.base, other.need) for other in known}})
         below = sum(max(0, parts[other.name] - other.held) for other in known)
@@ -166,23 +164,19 @@ def asks(
 
 
 def divide(total: int, claims: Mapping[str, tuple[int, int]]) -> dict[str, int]:
-    """A limit in parts: each its base, then needs as evenly as they fit, then what is left in equal parts.
+    """A limit in parts: bases, then needs, then what is left in equal parts; each as evenly as it fits.
 
-    The parts add up to `total`, unless the bases alone are more. Everybody who knows the same claims gets the same.
+    The parts add up to `total`, or to nothing where that is negative. Everybody who knows the same claims gets the same.
     """
-    names = sorted(claims)
-    parts = {name: claims[name][0] for name in names}
-    left = max(0, total - sum(parts.values()))
-    # Small needs are met whole, and what they leave of an equal part goes to the larger ones (max-min fairness).
-    by_need = sorted(names, key=lambda name: (claims[name][1], name))
-    for place, name in enumerate(by_need):
-        given = min(claims[name][1], left // (len(by_need) - place))
-        parts[name] += given
-        left -= given
-    for place, name in enumerate(names):
-        given = left // (len(names) - place)
-        parts[name] += given
-        left -= given
+    names, left = sorted(claims), max(0, total)
+    parts = dict.fromkeys(names, 0)
+    for wanted in ({name: claims[name][0] for name in names}, {name: claims[name][1] for name in names}, None):
+        # Small wants are met whole, and what they leave of an equal part goes to the larger ones (max-min fairness).
+        for place, name in enumerate(sorted(names, key=wanted.__getitem__) if wanted else names):
+            equal = left // (len(names) - place)
+            given = min(wanted[name], equal) if wanted else equal
+            parts[name] += given
+            left -= given
     return parts
 
 
@@ -217,10 +211,10 @@ def _spent(name: str, state: State) -> int:
     return account.spent if account is not None else 0
 
 
-def _coming(name: str, state: State, policy: RouterConfig) -> int:
-    """What the next request needs, and on a floor whoever is in line."""
+def _in_line(name: str, state: State, policy: RouterConfig) -> int:
+    """What those need who wait for a floor."""
     parts = name.split("/")
     if parts[0] == "pool" and parts[-1] == "slots" and parts[1] in state.pools:
         view = state.pools[parts[1]]
-        return capacity.in_shares(policy.pools[parts[1]], view, view.waiting + view.waiting_batch + 1)
-    return 1
+        return capacity.in_shares(policy.pools[parts[1]], view, view.waiting + view.waiting_batch)
+    return 0

@@ -226,7 +226,12 @@ def _finished(state: State, event: Finished, now: float, policy: RouterConfig) -
         and event.outcome is Outcome.OK
         and now - event.admitted_at < _STARTED_AFTER * view.cold_start_s
     ):
-        view.idle = view.idle[: len(idle)]  # a free slot answered it: no instance was started that could be idle now
+        # A free slot answered it: no instance was started that could be idle now. Where we knew of none, that slot is
+        # of one that another replica, or an earlier life of this one, has left warm: we know it now. Taken for nothing
+        # it would be asked for again and again, and stay warm by that, while work waits.
+        known = [end for end in idle if end > now]
+        if known or view.in_flight or view.min_instances:
+            view.idle = view.idle[: len(known)]
     if event.route.cold and not event.route.joins and event.outcome in (Outcome.FAILED, Outcome.PUSHED_BACK):
         view.starting = view.starting[1:]  # a caller that goes away does not stop the instance it started
     if event.outcome is Outcome.OK:

@@ -24,8 +24,14 @@ CLAIMS = st.dictionaries(
 def test_parts_add_up_and_meet_every_need_that_fits(total: int, claims: dict[str, tuple[int, int]]) -> None:
     parts = divide(total, claims)
     bases = sum(base for base, _ in claims.values())
-    assert sum(parts.values()) == max(total, bases)
-    assert all(parts[name] >= base for name, (base, _) in claims.items()), "what is used for good stays"
+    assert sum(parts.values()) == total
+    if bases <= total:
+        assert all(parts[name] >= base for name, (base, _) in claims.items()), "what is used stays"
+    else:
+        for name, (base, _) in claims.items():
+            if parts[name] < base:
+                assert parts[name] >= max(parts.values()) - len(claims), "what is short is short for all alike"
+        return
     if bases + sum(need for _, need in claims.values()) <= total:
         assert all(parts[name] >= base + need for name, (base, need) in claims.items())
     met = {name: parts[name] - base for name, (base, _) in claims.items()}
@@ -41,6 +47,14 @@ def test_idle_replicas_have_equal_parts_and_a_busy_one_gets_what_they_do_not_nee
     assert divide(100, {"a": (60, 0), "b": (0, 0)}) == {"a": 80, "b": 20}, (
         "money that is left is divided, not the total"
     )
+
+
+def test_what_is_used_and_waited_for_goes_before_room_for_more() -> None:
+    """Slots in halves would leave some idle at one replica while work waits at the other, whenever callers come to
+    them unevenly."""
+    assert divide(64, {"a": (37, 16), "b": (27, 14)}) == {"a": 37, "b": 27}
+    assert divide(64, {"a": (30, 16), "b": (20, 10)}) == {"a": 37, "b": 27}, "room for more is the same for both"
+    assert divide(64, {"a": (60, 1), "b": (40, 1)}) == {"a": 32, "b": 32}, "neither keeps what the other lacks"
 
 
 @dataclass
@@ -162,6 +176,21 @@ def test_shares_reach_the_division_by_need_within_seconds(wanted: list[int], tot
     fair = total // len(wanted)
     for one, want in zip(fleet, wanted, strict=True):
         assert one.share >= min(want, fair), "nobody who needs it has less than an equal part"
+
+
+def test_slots_follow_the_line_within_a_second() -> None:
+    store, (first, second) = Store(), replicas(2, LIMIT, 64)
+    for _ in range(8):
+        for one in (first, second):
+            one.round(store, one.use(32))
+    assert (first.share, second.share) == (32, 32)
+    second.state.pools["floor"].in_flight = 24
+    first.state.pools["floor"].waiting = 6
+    for _ in range(4):
+        second.round(store, 0)
+        first.round(store, 0)
+    assert first.share >= 38, "eight slots were free at one replica while six requests waited at the other"
+    assert second.share >= 24
 
 
 def test_a_replica_that_joins_late_gets_an_equal_part_before_its_first_request() -> None:

@@ -162,3 +162,34 @@ def test_the_floors_first_token_is_learned_though_a_floor_never_starts_cold() ->
     for at in range(50):
         observe(found, FirstByte(now=float(at), pool="floor", seconds=2.0, cold=False), policy)
     assert found.pools["floor"].first_token_s == pytest.approx(2.0, abs=0.05)
+
+
+def test_a_warm_slot_that_a_start_finds_is_used_and_not_asked_for_again() -> None:
+    """Another replica, or an earlier life of this one, has left the instance warm. Asked for five times a second it
+    would stay warm for ever, while work waits."""
+    policy, clock = config(), [100.0]
+    one = engine(policy, clock)
+    one.state.pools["floor"].in_flight = 7
+    (admission,) = one.start_ahead(lambda: "start-1")
+    clock[0] = 100.2
+    one.first_byte(admission)
+    one.finish(admission, outcome=Outcome.OK, tokens=1)
+    assert one.start_ahead(lambda: "start-2") == [], "there is a warm instance"
+    one.state.pools["floor"].in_flight = 8
+    one.state.pools["floor"].phase = Phase.SPILLING
+    decision = decide(request(), one.state, policy)
+    assert isinstance(decision, Route)
+    assert (decision.pool, decision.cold) == ("burst", False)
+
+
+def test_a_free_slot_of_an_instance_that_is_known_does_not_count_as_another_instance() -> None:
+    policy, clock = config(), [100.0]
+    one = engine(policy, clock)
+    one.state.pools["floor"].in_flight = 7
+    one.state.pools["burst"].in_flight = 4
+    (admission,) = one.start_ahead(lambda: "start-1")
+    one.state.pools["burst"].in_flight = 4  # one of the four has ended meanwhile, and its slot answered
+    clock[0] = 100.2
+    one.first_byte(admission)
+    one.finish(admission, outcome=Outcome.OK, tokens=1)
+    assert capacity.live(policy.pools["burst"], one.state.pools["burst"], clock[0]) == 1
