@@ -138,3 +138,18 @@ def own_project(project: Path, tmp_path: Path) -> Path:
     folder = shutil.copytree(project, tmp_path / "own", symlinks=True)
     (folder / "stacks" / "Pulumi.sandbox.yaml").rename(folder / "stacks" / "Pulumi.refused.yaml")
     return folder
+
+
+def follow_the_traffic(config: dict[str, Any]) -> None:
+    pools(config)["chat-floor"]["hourlyFloor"] = {"leadTimeS": 600}
+
+
+def test_a_floor_that_follows_its_traffic_previews_cleanly_under_the_policy_pack(
+    sandbox: SandboxContext, stack: MakeStack, own_project: Path
+) -> None:
+    rewrite(stack_config.source(own_project, "refused"), follow_the_traffic)
+    made = stack(own_project, name="refused", policy_packs=POLICIES, variables={"AWS_REGION": REGION})
+    shown = json.loads(made.run("preview", "--json").stdout)
+    assert [one["message"] for one in shown.get("diagnostics", []) if one["severity"] in {"error", "warning"}] == []
+    planned = {step["newState"]["type"] for step in shown["steps"] if step["urn"].endswith("::floor-chat-floor")}
+    assert {"kubernetes:batch/v1:CronJob", "aws:iam/role:Role", "headrace:index:HourlyFloor"} <= planned

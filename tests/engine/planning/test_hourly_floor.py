@@ -40,7 +40,7 @@ from tests.unit.router.worlds import document, overflow, pool
 
 pytestmark = [pytest.mark.engine, pytest.mark.enable_socket]
 MASTER = Login(user="postgres", password="unused where the server trusts loopback")
-SLOTS, LASTING_S, DAYS = 8, 240.0, 8
+SLOTS, LASTING_S, DAYS = 8, 300.0, 8
 
 
 @functools.cache
