@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from headrace.planner.arrays import BIN_S, DAY_HOURS, HOUR_S, WEEK_HOURS, Floats, Ints
 from headrace.planner.caps import hour_peaks, least_held
@@ -24,6 +25,8 @@ from headrace.planner.policies import hourly_costs
 from headrace.planner.schedule import changes, switch_cost_usd
 from headrace.planner.tariff import Tariff
 from headrace.planner.traffic import BINS_PER_WINDOW, WINDOW_S, repair, silent_windows
+
+Bools = npt.NDArray[np.bool_]
 
 WINDOWS_PER_HOUR: Final = HOUR_S // WINDOW_S
 # Four weeks: what the policy's forecasters look back on (`experts.REACH`).
@@ -39,16 +42,23 @@ class History:
     """Windows of ten minutes without a hole between them, from `origin_s` on.
 
     arrivals: requests that began in each, [windows]. in_flight: mean requests in flight every ten seconds, without
-    those that waited for a place or for a start, [60 windows].
+    those that waited for a place or for a start, [60 windows]. heard: whether the ledger holds anything of the window,
+    of any workload, [windows]: then silence is silence and no gap.
     """
 
     origin_s: int
     arrivals: Floats
     in_flight: Floats
+    heard: Bools
 
     def __post_init__(self) -> None:
         if len(self.in_flight) != len(self.arrivals) * BINS_PER_WINDOW or self.origin_s % WINDOW_S:
             raise ValueError("a window is sixty values from a multiple of ten minutes on")
+
+    @property
+    def missing(self) -> Bools:
+        """Windows without a request where plenty is usual, of which the ledger holds nothing else either."""
+        return np.asarray(silent_windows(self.arrivals) & ~self.heard)
 
     @property
     def end_s(self) -> int:
@@ -116,10 +126,10 @@ class StaleTraffic(Exception):
 
 def choose(history: History, tariff: Tariff, fleet: Fleet) -> Choice:
     """The nodes of the hour after the history. `tariff` is per replica. Raises `StaleTraffic`."""
-    missing = silent_windows(history.arrivals)
+    missing = history.missing
     if len(missing) and missing[-1]:
         silent = int(np.argmin(missing[::-1])) if not missing.all() else len(missing)
-        raise StaleTraffic(f"no request in the last {silent * WINDOW_S // 60} minutes, where plenty is usual")
+        raise StaleTraffic(f"it holds nothing of the last {silent * WINDOW_S // 60} minutes, where plenty is usual")
     hours = history.hours
     if hours < 1:
         return _short(fleet, hours)
@@ -162,7 +172,7 @@ def _short(fleet: Fleet, hours: int, *, mean: float = 0.0, peak: int = 0) -> Cho
 
 def demand_of(history: History, slots_per_replica: int) -> Demand:
     """Replicas in use, gaps filled by the planner's own repair, in whole hours that end where the history ends."""
-    filled = repair(history.in_flight / slots_per_replica, silent_windows(history.arrivals))
+    filled = repair(history.in_flight / slots_per_replica, history.missing)
     bins = history.hours * HOUR_S // BIN_S
     return Demand(origin_s=history.end_s - history.hours * HOUR_S, gpus=filled[-bins:])
 

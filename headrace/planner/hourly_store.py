@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import astuple, dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from typing import Any, Final
 
 import asyncpg  # type: ignore[import-untyped] # asyncpg 0.32 ships no py.typed
@@ -21,6 +23,7 @@ from headrace.planner.arrays import BIN_S, DAY_HOURS, HOUR_S, Floats
 from headrace.planner.hourly import MOST_HOURS, Choice, History, Reason
 from headrace.planner.traffic import BINS_PER_WINDOW, WINDOW_S
 
+_WINDOW: Final = timedelta(seconds=WINDOW_S)
 CONNECT_S: Final = 15.0
 QUERY_S: Final = 120.0
 # How much younger than a window's end the ledger is when the window is finished. The clock alone doesn't finish one: a
@@ -32,9 +35,12 @@ PIECE_S: Final = DAY_HOURS * HOUR_S
 KEPT: Final = timedelta(hours=MOST_HOURS, days=7)
 
 _FIRST: Final = "SELECT min(at) FROM headrace.work WHERE workload = $1 AND kind = 'post' AND at >= $2"
+_HEARD: Final = """
+SELECT DISTINCT floor(extract(epoch FROM at - $1) / 600)::int AS place FROM headrace.work WHERE at >= $1 AND at < $2
+"""
 _NEWEST: Final = "SELECT max(at) FROM headrace.work"
 _KNOWN: Final = """
-SELECT starts_at, arrivals, in_flight FROM headrace.demand_windows
+SELECT starts_at, arrivals, in_flight, heard FROM headrace.demand_windows
 WHERE workload = $1 AND starts_at >= $2 AND starts_at < $3 ORDER BY starts_at
 """
 # Spans in which a request held a model server, cut to the piece, as edges by bin: how many, and the sum of where in the
@@ -72,7 +78,7 @@ SELECT floor(at)::int AS bin, step, count(*) AS edges, sum(at - floor(at)) AS pa
 FROM edges GROUP BY 1, 2
 """
 _KEEP: Final = """
-INSERT INTO headrace.demand_windows (workload, starts_at, arrivals, in_flight) VALUES ($1, $2, $3, $4)
+INSERT INTO headrace.demand_windows (workload, starts_at, arrivals, in_flight, heard) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT DO NOTHING
 """
 _PRUNE: Final = "DELETE FROM headrace.demand_windows WHERE workload = $1 AND starts_at < $2"
@@ -91,6 +97,16 @@ UPDATE headrace.floor_decisions SET nodes_before = COALESCE(nodes_before, $3), a
 WHERE pool = $1 AND hour = $2
 """
 _LATEST: Final = "SELECT * FROM headrace.floor_decisions WHERE pool = $1 ORDER BY hour DESC LIMIT $2"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """Ten minutes of a workload, in the order of the table's columns; see `History`."""
+
+    starts_at: datetime
+    arrivals: int
+    in_flight: list[float]
+    heard: bool
 
 
 class Store:
@@ -119,46 +135,38 @@ class Store:
         known = await self._connection.fetch(_KNOWN, workload, earliest, end)
         origin = known[0]["starts_at"] if known else await self._begin(workload, earliest)
         if origin is None or origin >= end:
-            return History(origin_s=int(end.timestamp()), arrivals=np.zeros(0), in_flight=np.zeros(0))
-        arrivals, in_flight = _joined(known, origin)
+            return joined([], end)
+        windows = _unbroken(known, origin)
         newest = await self._connection.fetchval(_NEWEST)
         finished = min(end, newest or origin) - timedelta(seconds=SETTLED_S)
-        since = origin + timedelta(seconds=len(arrivals) * WINDOW_S)
-        while since < end:
-            until = min(since + timedelta(seconds=PIECE_S), end)
-            counted, busy = await self._piece(workload, since, until, end)
+        while (since := origin + len(windows) * _WINDOW) < end:
+            piece = await self._piece(workload, since, min(since + timedelta(seconds=PIECE_S), end), end)
+            windows += piece
             if keep:
-                await self._keep(workload, since, counted, busy, finished=finished)
-            arrivals, in_flight = np.concatenate((arrivals, counted)), np.concatenate((in_flight, busy))
-            since = until
+                rows = [(workload, *astuple(one)) for one in piece if one.starts_at + _WINDOW <= finished]
+                await self._connection.executemany(_KEEP, rows)
         if keep:
             await self._connection.execute(_PRUNE, workload, end - KEPT)
-        return History(origin_s=int(origin.timestamp()), arrivals=arrivals, in_flight=in_flight)
+        return joined(windows, origin)
 
     async def _begin(self, workload: str, earliest: datetime) -> datetime | None:
         """The first whole window with traffic: what was before it is not known to be silence."""
         first = await self._connection.fetchval(_FIRST, workload, earliest)
         return None if first is None else max(earliest, _window_after(first))
 
-    async def _piece(self, workload: str, since: datetime, until: datetime, end: datetime) -> tuple[Floats, Floats]:
-        """Arrivals [windows] and requests in flight [bins] of whole windows, from the ledger's own entries. What ended
-        up to an hour after the piece may have begun in it; a reservation without an outcome is work in flight within an
-        hour of `end`, and else a request that was lost."""
+    async def _piece(self, workload: str, since: datetime, until: datetime, end: datetime) -> list[Window]:
+        """Windows from the ledger's own entries. What ended up to an hour after the piece may have begun in it; a
+        reservation without an outcome is work in flight within an hour of `end`, and else a request that was lost."""
         after, open_since = until + timedelta(seconds=SETTLED_S), end - timedelta(seconds=SETTLED_S)
         rows = await self._connection.fetch(_EDGES, workload, since, until, after, open_since)
-        return added_up(rows, int((until - since).total_seconds()) // BIN_S)
-
-    async def _keep(
-        self, workload: str, since: datetime, arrivals: Floats, in_flight: Floats, *, finished: datetime
-    ) -> None:
-        windows = in_flight.reshape(-1, BINS_PER_WINDOW)
-        starts = [since + timedelta(seconds=WINDOW_S * at) for at in range(len(windows))]
-        rows = [
-            (workload, start, int(arrivals[at]), windows[at].tolist())
-            for at, start in enumerate(starts)
-            if start + timedelta(seconds=WINDOW_S) <= finished
+        heard = {row["place"] for row in await self._connection.fetch(_HEARD, since, until)}
+        arrivals, in_flight = added_up(rows, int((until - since).total_seconds()) // BIN_S)
+        return [
+            Window(
+                starts_at=since + at * _WINDOW, arrivals=int(arrivals[at]), in_flight=busy.tolist(), heard=at in heard
+            )
+            for at, busy in enumerate(in_flight.reshape(-1, BINS_PER_WINDOW))
         ]
-        await self._connection.executemany(_KEEP, rows)
 
     async def decided(self, pool: str, hour: datetime) -> Choice | None:
         """What was decided for an hour."""
@@ -192,16 +200,20 @@ def _window_after(moment: datetime) -> datetime:
     return datetime.fromtimestamp(-(-moment.timestamp() // WINDOW_S) * WINDOW_S, tz=UTC)
 
 
-def _joined(rows: Sequence[Any], origin: datetime) -> tuple[Floats, Floats]:
+def _unbroken(rows: Sequence[Any], origin: datetime) -> list[Window]:
     """Kept windows up to the first hole."""
-    whole = []
-    for at, row in enumerate(rows):
-        if row["starts_at"] != origin + timedelta(seconds=at * WINDOW_S):
-            break
-        whole.append(row)
-    arrivals = np.array([row["arrivals"] for row in whole], dtype=np.float64)
-    in_flight = np.array([row["in_flight"] for row in whole], dtype=np.float64).reshape(-1)
-    return arrivals, in_flight
+    found = enumerate(Window(**dict(row)) for row in rows)
+    return [one for _, one in takewhile(lambda item: item[1].starts_at == origin + item[0] * _WINDOW, found)]
+
+
+def joined(windows: Sequence[Window], origin: datetime) -> History:
+    """Windows one after the other as arrays."""
+    return History(
+        origin_s=int(origin.timestamp()),
+        arrivals=np.array([one.arrivals for one in windows], dtype=np.float64),
+        in_flight=np.array([one.in_flight for one in windows], dtype=np.float64).reshape(-1),
+        heard=np.array([one.heard for one in windows], dtype=np.bool_),
+    )
 
 
 def added_up(rows: Sequence[Any], bins: int) -> tuple[Floats, Floats]:

@@ -62,7 +62,7 @@ def year(answer: Answer) -> Year:
         for factor, world in worlds.items()
     }
     bill = answer.workload.current_usd_per_month
-    mixed = bool(plan.schedule.max(initial=0)) and plan.serverless_peak > 0
+    mixed = bool(plan.most) and plan.serverless_peak > 0
     operations = answer.workload.operations_usd_per_month if mixed else 0.0
     now = plan.baselines["serverless-only"] if bill is None else bill
     return Year(

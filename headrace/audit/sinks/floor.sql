@@ -19,6 +19,7 @@ CREATE TABLE IF NOT EXISTS headrace.demand_windows (
     starts_at timestamptz NOT NULL,
     arrivals  bigint      NOT NULL CHECK (arrivals >= 0),
     in_flight double precision[] NOT NULL CHECK (cardinality(in_flight) = 60),
+    heard     boolean     NOT NULL,
     PRIMARY KEY (workload, starts_at)
 );
 

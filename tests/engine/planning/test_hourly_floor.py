@@ -267,10 +267,19 @@ async def test_the_program_moves_the_nodes_once_an_hour(
         origin_s=end - DAYS * 86400,
         arrivals=np.full(DAYS * 144, 99.0),
         in_flight=added(past(), end - DAYS * 86400, end),
+        heard=np.ones(DAYS * 144, dtype=np.bool_),
     )
     floor, burst = pool_of(config(), "floor")
     expected = choose(history, tariff_of(floor, burst), fleet_of(config(), bounds()))
     tried = headrace("--dry-run")
+    shown = subprocess.run(
+        [*command[:3], *command[4:], "--dry-run"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **aws, "HEADRACE_FLOOR_DSN": ledger.dsn()},
+    ).stdout
+    assert len(shown.splitlines()) == 1
+    assert f"would go from 1 to {tried['nodes']} nodes" in shown
     assert desired(cloud, group) == 1, "a dry run changes nothing"
     assert await ledger.fetch("SELECT * FROM headrace.floor_decisions") == []
     made = headrace()

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.errors import Refused
-from headrace.planner.arrays import BIN_S, BINS_PER_HOUR, DAY_HOURS, HOUR_S
+from headrace.planner.arrays import BIN_S, BINS_PER_HOUR, DAY_HOURS, HOUR_S, Floats
 from headrace.planner.hourly import Choice, Fleet, History, Reason, StaleTraffic, choose, decisions, demand_of
 from headrace.planner.hourly_clock import hour_of, minute_of
 from headrace.planner.hourly_run import Bounds, Outcome, fleet_of, sentence, tariff_of
@@ -38,9 +38,12 @@ WIDE = Fleet(
 def history_of(demand: Demand, *, per_window: float = 50.0) -> History:
     """The same demand as requests in flight on replicas of eight slots."""
     windows = len(demand.gpus) // BINS_PER_WINDOW
-    return History(
-        origin_s=demand.origin_s, arrivals=np.full(windows, per_window), in_flight=demand.gpus * float(SLOTS)
-    )
+    return made(demand.origin_s, np.full(windows, per_window), demand.gpus * float(SLOTS))
+
+
+def made(origin_s: int, arrivals: Floats, in_flight: Floats) -> History:
+    """A history of a ledger that holds nothing else."""
+    return History(origin_s=origin_s, arrivals=arrivals, in_flight=in_flight, heard=arrivals > 0)
 
 
 def bounded(floor: int, ceiling: int, per_node: int = 1, serverless: int | None = None) -> Fleet:
@@ -71,7 +74,7 @@ def test_it_never_leaves_the_bounds(wave: Demand, a100: Tariff, floor: int, ceil
 @pytest.mark.parametrize("hours", [0, 1, 71])
 def test_with_less_than_three_days_the_floor_stays(wave: Demand, a100: Tariff, hours: int) -> None:
     short = Demand(origin_s=0, gpus=wave.gpus[: max(hours, 1) * BINS_PER_HOUR])
-    given_history = history_of(short) if hours else History(origin_s=0, arrivals=np.zeros(0), in_flight=np.zeros(0))
+    given_history = history_of(short) if hours else made(0, np.zeros(0), np.zeros(0))
     choice = choose(given_history, a100, bounded(2, 9))
     assert (choice.nodes, choice.reason, choice.history_hours) == (2, Reason.TOO_SHORT, hours)
     assert choice.saved_usd_hour is None, "nothing was compared"
@@ -80,6 +83,7 @@ def test_with_less_than_three_days_the_floor_stays(wave: Demand, a100: Tariff, h
 def test_silence_at_the_end_is_a_ledger_that_is_behind(wave: Demand, a100: Tariff) -> None:
     silent = history_of(wave)
     silent.arrivals[-3:] = 0
+    silent.heard[-3:] = False
     with pytest.raises(StaleTraffic, match="30 minutes"):
         choose(silent, a100, WIDE)
 
@@ -87,13 +91,23 @@ def test_silence_at_the_end_is_a_ledger_that_is_behind(wave: Demand, a100: Tarif
 def test_silence_where_little_is_usual_is_no_fault(wave: Demand, a100: Tariff) -> None:
     quiet = history_of(wave, per_window=4.0)
     quiet.arrivals[-3:] = 0
+    quiet.heard[-3:] = False
     assert choose(quiet, a100, WIDE).history_hours == wave.hours, "few requests may well pause"
+
+
+def test_silence_of_one_workload_in_a_ledger_that_goes_on_is_no_gap(wave: Demand, a100: Tariff) -> None:
+    closed = history_of(wave)
+    closed.arrivals[-12:] = 0
+    closed.in_flight[-12 * BINS_PER_WINDOW :] = 0
+    assert choose(closed, a100, bounded(0, 100)).nodes == 0, "two hours without a request need no node"
+    assert choose(closed, a100, WIDE).gap_windows == 0
 
 
 def test_a_gap_in_the_past_is_filled_and_counted(wave: Demand, a100: Tariff) -> None:
     whole = choose(history_of(wave), a100, WIDE)
     torn = history_of(wave)
     torn.arrivals[600:606] = 0
+    torn.heard[600:606] = False
     torn.in_flight[600 * BINS_PER_WINDOW : 606 * BINS_PER_WINDOW] = 0
     choice = choose(torn, a100, WIDE)
     assert choice.gap_windows == 6
@@ -104,7 +118,7 @@ def test_a_gap_in_the_past_is_filled_and_counted(wave: Demand, a100: Tariff) -> 
 
 def test_hours_end_where_the_data_end(wave: Demand) -> None:
     cut = history_of(wave)
-    late = History(origin_s=0, arrivals=cut.arrivals[:-2], in_flight=cut.in_flight[: -2 * BINS_PER_WINDOW])
+    late = made(0, cut.arrivals[:-2], cut.in_flight[: -2 * BINS_PER_WINDOW])
     demand = demand_of(late, SLOTS)
     assert demand.origin_s + demand.hours * HOUR_S == late.end_s
     assert demand.hours == wave.hours - 1, "the first hours are cut, never the last"
@@ -118,7 +132,7 @@ def test_four_weeks_are_enough(a100: Tariff) -> None:
 
 
 def test_no_traffic_at_all_is_no_fleet(a100: Tariff) -> None:
-    nothing = History(origin_s=0, arrivals=np.zeros(6 * 96), in_flight=np.zeros(6 * 96 * BINS_PER_WINDOW))
+    nothing = made(0, np.zeros(6 * 96), np.zeros(6 * 96 * BINS_PER_WINDOW))
     assert choose(nothing, a100, WIDE).nodes == 0
     assert choose(nothing, a100, bounded(1, 3)).nodes == 1
 
@@ -152,7 +166,7 @@ def test_any_traffic_gives_a_size_within_the_bounds_that_holds_what_was_asked(
 ) -> None:
     rng = np.random.default_rng(hours)
     in_flight = rng.exponential(scale * SLOTS, hours * BINS_PER_HOUR)
-    history = History(origin_s=0, arrivals=np.full(hours * 6, 30.0), in_flight=in_flight)
+    history = made(0, np.full(hours * 6, 30.0), in_flight)
     fleet = bounded(floor, floor + spread, per_node)
     choice = choose(history, Tariff(dedicated_usd_hour=2.17, serverless_usd_second=0.00104), fleet)
     assert floor <= choice.nodes <= floor + spread
