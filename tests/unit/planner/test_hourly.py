@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headrace.cli.plan import plan
 from headrace.errors import Refused
 from headrace.planner.arrays import BIN_S, BINS_PER_HOUR, DAY_HOURS, HOUR_S, Floats
 from headrace.planner.hourly import Choice, Fleet, History, Reason, StaleTraffic, choose, decisions, demand_of
@@ -261,3 +264,26 @@ def test_a_run_is_one_line(wave: Demand, a100: Tariff) -> None:
         f"chat-floor from 2026-11-22 08:50 UTC: would go from {choice.nodes + 3} to {choice.nodes} nodes"
     )
     assert "USD an hour against the floor alone" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((), "all four are needed to decide"),
+        (("--group", "g", "--floor-nodes", "3", "--ceiling-nodes", "2"), "is above --ceiling-nodes"),
+        (("--group", "g", "--floor-nodes", "1", "--ceiling-nodes", "2"), "can't be reached or read"),
+        (("--log", "3"), "can't be reached or read"),
+    ],
+)
+def test_a_run_refuses_bad_input_in_one_sentence_without_the_password(
+    arguments: tuple[str, ...], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATEST")  # or the SDK looks for a role over the network
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    config = tmp_path / "router.json"
+    config.write_text(json.dumps(document(pools={"floor": pool(), "burst": overflow()})), encoding="utf-8")
+    options = ("hourly", "--pool", "floor", "--config", str(config), "--dsn", "postgresql://u:pass-word@db:port/x")
+    result = CliRunner().invoke(plan, [*options, *arguments])
+    assert isinstance(result.exception, Refused), result.output
+    assert sentence in str(result.exception)
+    assert "pass-word" not in str(result.exception) + result.output
