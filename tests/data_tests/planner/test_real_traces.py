@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from headrace.cli.plan import plan
 from headrace.planner.backtest import run_backtest
 from headrace.planner.demand_file import read_demand
+from headrace.planner.planning import HOURLY, Constraints, make_plan
 from headrace.planner.tariff import Tariff
 
 ROOT = Path(__file__).parents[3]
@@ -107,3 +108,19 @@ def test_the_hour_of_the_azure_trace_and_the_tenant_windows_are_read_whole(tmp_p
     assert found["quality"]["gapWindows"] == 37, "the pool's telemetry gaps, found and filled"
     assert found["pooling"]["tenant"]["groups"] == 43
     assert found["pooling"]["tenant"]["saved"] > 0.3
+
+
+@pytest.mark.parametrize(
+    ("name", "without", "with_hourly"), [("m-large_H100", 64_476, 61_564), ("m-small_H100", 82_082, 81_074)]
+)
+def test_an_hourly_floor_saves_what_its_page_says(name: str, without: int, with_hourly: int) -> None:
+    """docs/planner/hourly.md: USD a month, starts of nodes paid."""
+    demand = read_demand(DATA / "demand" / f"{name}.csv.gz").demand
+    price = ESSAY[name.rsplit("_", 1)[1]]
+    planned = make_plan(
+        demand, Tariff(dedicated_usd_hour=price[0], serverless_usd_second=price[1]), Constraints(hourly=True)
+    )
+    assert planned.hourly
+    assert planned.usd_per_month == pytest.approx(with_hourly, rel=0.001)
+    schedules = [item.usd_per_month for item in planned.candidates if item.name != HOURLY]
+    assert min(schedules) <= without <= min(schedules) * 1.006, "the simplest within half a percent of the cheapest"
