@@ -20,7 +20,7 @@ from headrace.router.types import Account, Decision, Ground, Refusal, State, Wai
 _ROOM: Final = 2
 # An idle replica needs a tenth of an equal part, so that its first requests needn't wait for a round.
 _KEPT: Final = 10
-# What a replica needed a round ago it still needs by this share: a pause of a moment gives nothing away.
+# What a replica claimed a round ago it still claims by this share: a pause of a moment gives nothing away.
 _FADES_NUM: Final = 7
 _FADES_DEN: Final = 8
 _UNUSED: Final = Account()
@@ -117,15 +117,15 @@ def asks(
     others: Mapping[str, Sequence[Other]] | None,
     lost: Mapping[str, int] | None = None,
     short: Mapping[str, int] | None = None,
-    before: Mapping[str, int] | None = None,
+    before: Mapping[str, tuple[int, int]] | None = None,
     names: Collection[str] | None = None,
 ) -> list[Ask]:
     """What to hold, to take and to publish of every limit, or of those in `names`: each stands for itself.
 
     `others` is what living replicas published of each, None where that was not heard in the last round: a share stays
     as it is then, because others may need less, or hold more, than when they were last heard. `lost` is what dead ones
-    hold for good (of money), `short` what requests lacked here since the last round (see `shortages`), `before` what
-    this replica needed then.
+    hold for good (of money), `short` what requests lacked here since the last round (see `shortages`), `before` base
+    and need of this replica then.
     """
     names = policy.totals if names is None else names
     in_use = used(state, policy, names)
@@ -136,13 +136,15 @@ def asks(
         known = others.get(name, ()) if others is not None else ()
         there = total - (lost or {}).get(name, 0)
         sticky = name.endswith("/money")
-        lacking = (short or {}).get(name, 0)
+        lacking, earlier = (short or {}).get(name, 0), (before or {}).get(name, (0, 0))
         kept = max(1, there // (_KEPT * (len(known) + 1)))
         if sticky:
             base, need = now_used, max(kept, lacking)
         else:
-            base, need = now_used + _in_line(name, state, policy) + lacking, max(kept, now_used // _ROOM + 1)
-        need = min(total, max(need, (before or {}).get(name, 0) * _FADES_NUM // _FADES_DEN))
+            wanted = now_used + _in_line(name, state, policy) + lacking
+            # One is always kept: without any share nothing could be decided until the next round.
+            base, need = max(1, wanted, _faded(earlier[0])), max(kept, now_used // _ROOM + 1)
+        need = min(total, max(need, _faded(earlier[1])))
         parts = divide(there, {me: (base, need), **{other.name: (other.base, other.need) for other in known}})
         below = sum(max(0, parts[other.name] - other.held) for other in known)
         if limit > parts[me] and below > 0:
@@ -166,7 +168,8 @@ def asks(
 def divide(total: int, claims: Mapping[str, tuple[int, int]]) -> dict[str, int]:
     """A limit in parts: bases, then needs, then what is left in equal parts; each as evenly as it fits.
 
-    The parts add up to `total`, or to nothing where that is negative. Everybody who knows the same claims gets the same.
+    The parts add up to `total`; nothing is divided where that is negative. Everybody who knows the same claims gets
+    the same.
     """
     names, left = sorted(claims), max(0, total)
     parts = dict.fromkeys(names, 0)
@@ -182,8 +185,6 @@ def divide(total: int, claims: Mapping[str, tuple[int, int]]) -> dict[str, int]:
 
 def shortages(decision: Decision, state: State, policy: RouterConfig) -> dict[str, int]:
     """What a request lacked of the shares here, by limit: it was refused, or went elsewhere, for want of it."""
-    if isinstance(decision, Wait):
-        return {}  # whoever waits is counted in the queue
     found: dict[str, int] = {}
     if isinstance(decision, Refusal) and decision.lacked is not None:
         found[decision.lacked[0]] = decision.lacked[1]
@@ -193,6 +194,8 @@ def shortages(decision: Decision, state: State, policy: RouterConfig) -> dict[st
             continue
         hourly = pool.nano_usd_per_instance_second * capacity.HOUR_S
         if ground is Ground.FULL:
+            if isinstance(decision, Wait):
+                continue  # whoever waits is counted in the queue
             found[f"pool/{name}/slots"] = capacity.in_shares(pool, state.pools[name], 1)
         elif ground is Ground.CAP:
             found[f"pool/{name}/instances"] = 1
@@ -204,6 +207,10 @@ def shortages(decision: Decision, state: State, policy: RouterConfig) -> dict[st
             found[f"{provider}/gpus"] = pool.gpus_per_instance
             found[f"{provider}/spend"] = hourly
     return found
+
+
+def _faded(claim: int) -> int:
+    return claim * _FADES_NUM // _FADES_DEN
 
 
 def _spent(name: str, state: State) -> int:

@@ -186,7 +186,7 @@ class RedisLeaser:
         self._failed = failed
         self._others: dict[str, tuple[Other, ...]] | None = None
         self._dead: dict[str, int] = {}
-        self._needs: dict[str, int] = {}
+        self._claims: dict[str, tuple[int, int]] = {}
         self._heard = float("-inf")
         self._lost = False
 
@@ -213,11 +213,11 @@ class RedisLeaser:
                 others=others,
                 lost=self._dead,
                 short=short,
-                before=self._needs,
+                before=self._claims,
                 # A reload between two answers may have taken some away.
                 names=[name for name in names if name in engine.policy.totals],
             )
-            self._needs |= {ask.name: ask.need for ask in asked}
+            self._claims |= {ask.name: (ask.base, ask.need) for ask in asked}
             engine.lease({ask.name: ask.limit for ask in asked if ask.limit < engine.state.leases.get(ask.name, 0)})
             try:
                 heard = _heard(await self._say(asked, period))

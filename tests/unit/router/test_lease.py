@@ -12,7 +12,7 @@ from headrace.router import capacity, lease
 from headrace.router.config import RouterConfig
 from headrace.router.decide import decide
 from headrace.router.lease import Ask, Other, divide, shortages
-from headrace.router.types import Account, Ground, Refusal, State
+from headrace.router.types import Account, Ground, Refusal, State, Wait
 from tests.unit.router.worlds import config, pool, request, state
 
 CLAIMS = st.dictionaries(
@@ -92,7 +92,7 @@ class Replica:
     state: State
     limit: str
     heard: list[Other] | None = None
-    needed: dict[str, int] = field(default_factory=dict)
+    claimed: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def share(self) -> int:
@@ -114,9 +114,9 @@ class Replica:
     def round(self, store: Store, refused: int) -> None:
         others = {self.limit: self.heard} if self.heard is not None else None
         asked = lease.asks(
-            self.state, self.policy, me=self.name, others=others, short={self.limit: refused}, before=self.needed
+            self.state, self.policy, me=self.name, others=others, short={self.limit: refused}, before=self.claimed
         )
-        self.needed = {one.name: one.need for one in asked}
+        self.claimed = {one.name: (one.base, one.need) for one in asked}
         ask = next(one for one in asked if one.name == self.limit)
         assert ask.limit <= self.share or self.share == 0, "a round by itself never enlarges a share"
         self.state.leases[self.limit] = min(self.share, ask.limit)
@@ -193,6 +193,17 @@ def test_slots_follow_the_line_within_a_second() -> None:
     assert second.share >= 24
 
 
+def test_an_idle_replica_keeps_a_slot_while_another_has_a_line() -> None:
+    """Without any share it would send its first request away, and take the floor for full."""
+    store, (first, second) = Store(), replicas(2, LIMIT, 64)
+    for _ in range(20):
+        first.use(64)
+        first.state.pools["floor"].waiting = 100
+        first.round(store, 0)
+        second.round(store, 0)
+    assert (first.share, second.share) == (63, 1)
+
+
 def test_a_replica_that_joins_late_gets_an_equal_part_before_its_first_request() -> None:
     store, (first, second) = Store(), replicas(2, LIMIT, 10)
     for _ in range(4):
@@ -259,3 +270,8 @@ def test_the_slots_of_few_model_servers_reach_the_replica_whose_callers_want_the
     room = [capacity.slots("floor", policy.pools["floor"], one.state.pools["floor"], one.state) for one in fleet]
     assert sum(room) <= live + 1, "beyond rounding, nobody counts on slots that are not there"
     assert room[0] >= live - max(1, live // 4), "a busy replica gets what the idle one doesn't need"
+    wait = Wait(pool="floor", seconds=1.0, removed=(("floor", Ground.FULL), ("burst", Ground.CAP)))
+    both = config()
+    assert shortages(wait, state(both), both) == {"pool/burst/instances": 1}, (
+        "who waits is counted in line for the floor, and lacks an instance elsewhere"
+    )
