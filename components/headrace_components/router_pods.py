@@ -7,8 +7,9 @@ after a crash, a drain or the loss of a node; a Deployment's pods have neither, 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
+from headrace.settings.router import RouterEngine
 from headrace_components import serving
 from headrace_components.router_names import (
     ADMIN_PORT,
@@ -100,7 +101,7 @@ def _pod(plan: RouterPlan, image: str) -> dict[str, Any]:
             _spread("topology.kubernetes.io/zone", "DoNotSchedule"),
             _spread("kubernetes.io/hostname", "ScheduleAnyway"),
         ],
-        "containers": [_container(image)],
+        "containers": [_container(image, plan.router.engine)],
         "volumes": [
             {"name": "config", "configMap": {"name": CONFIG_MAP}},
             {"name": "keys", "secret": {"secretName": KEYS_SECRET}},
@@ -118,11 +119,19 @@ def _spread(key: str, otherwise: str) -> dict[str, Any]:
     }
 
 
-def _container(image: str) -> dict[str, Any]:
+# Engine -> its program. LiteLLM's image has its own packages beside our library (docs/router/litellm.md); both take the
+# same options and the same environment.
+_PROGRAMS: Final[dict[RouterEngine, tuple[str, ...]]] = {
+    RouterEngine.HEADRACE: ("headrace", "router", "serve"),
+    RouterEngine.LITELLM: ("python", "-m", "headrace.router.litellm"),
+}
+
+
+def _container(image: str, engine: RouterEngine) -> dict[str, Any]:
     return {
         "name": "router",
         "image": image,
-        "command": ["headrace", "router", "serve"],
+        "command": list(_PROGRAMS[engine]),
         "args": [
             f"--config=/etc/headrace/config/{CONFIG_KEY}",
             f"--keys=/etc/headrace/keys/{KEYS_KEY}",

@@ -87,7 +87,7 @@ class RouterSettings(SettingsModel):
     """Replicas, spill thresholds and spend ceilings of the router."""
 
     engine: RouterEngine = RouterEngine.HEADRACE
-    """What carries the decision."""
+    """What carries the decision, and what the pods run; the image has to have it (docs/router/litellm.md)."""
     image: ImageByDigest | None = None
     """Container image of the router, by digest (images/router/Dockerfile); unset means that none is deployed."""
     min_replicas: int = Field(default=2, ge=1)

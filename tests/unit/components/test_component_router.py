@@ -17,7 +17,16 @@ from headrace.rules.facts import AuditTrailFacts, DataStoresFacts, RouterFacts, 
 from headrace.rules.pods import ROUTER_TIER
 from headrace.settings.load import load, validate
 from headrace.settings.router import RouterSettings
-from headrace_components import HybridPlatform, Router, RouterArgs, router_manifests, router_names, router_plan
+from headrace_components import (
+    HybridPlatform,
+    Router,
+    RouterArgs,
+    router_manifests,
+    router_names,
+    router_plan,
+    router_pods,
+)
+from headrace_components.place import PlaceArgs, read_place
 from headrace_sandbox.router_keys import KEYS
 from tests.unit.components.recording import ACCOUNT, PLACE, ZONES, Engine, record, stack_settings
 
@@ -129,6 +138,18 @@ def test_pods_are_restricted_spread_and_drained(production_stack: Engine) -> Non
     assert scaler["scaleTargetRef"]["kind"] == "StatefulSet"
     names = [metric["resource"]["name"] for metric in scaler["metrics"]]
     assert names == ["cpu"], "a metric that nobody serves would keep every replica for ever"
+
+
+@pytest.mark.parametrize(
+    ("engine", "command"),
+    [("headrace", ["headrace", "router", "serve"]), ("litellm", ["python", "-m", "headrace.router.litellm"])],
+)
+def test_the_pods_run_the_engine_that_the_settings_name(engine: str, command: list[str]) -> None:
+    raw = stack_settings("sandbox")
+    settings = load({**raw, "router": {**raw["router"], "engine": engine}})
+    plan = router_plan.plan_router("router", read_place(cast("PlaceArgs", PLACE)), settings, tuple(ZONES))
+    (container,) = router_pods.stateful_set(plan, plan.image, "")["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == command
 
 
 def test_requests_in_flight_scale_the_replicas_where_the_settings_say_that_they_are_served() -> None:
