@@ -197,7 +197,8 @@ def test_an_idle_replica_keeps_a_slot_while_another_has_a_line() -> None:
     """Without any share it would send its first request away, and take the floor for full."""
     store, (first, second) = Store(), replicas(2, LIMIT, 64)
     for _ in range(20):
-        first.use(64)
+        # Requests end, and as many begin as the share allows.
+        first.state.pools["floor"].in_flight = first.share
         first.state.pools["floor"].waiting = 100
         first.round(store, 0)
         second.round(store, 0)
