@@ -123,4 +123,4 @@ def test_an_hourly_floor_saves_what_its_page_says(name: str, without: int, with_
     assert planned.hourly
     assert planned.usd_per_month == pytest.approx(with_hourly, rel=0.001)
     schedules = [item.usd_per_month for item in planned.candidates if item.name != HOURLY]
-    assert min(schedules) <= without <= min(schedules) * 1.006, "the simplest within half a percent of the cheapest"
+    assert 0.999 <= without / min(schedules) <= 1.006, "the simplest within half a percent of the cheapest"
