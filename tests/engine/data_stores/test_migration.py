@@ -48,6 +48,20 @@ async def test_it_makes_what_the_router_needs_and_again_changes_nothing(
     assert PASSWORD not in log_of(tmp_path_factory.getbasetemp()), "the password is in no statement"
 
 
+async def test_the_hourly_floors_part_is_made_where_it_is_asked_for_and_again_changes_nothing(address: str) -> None:
+    """A ledger that is older than the floor gets its part with the next migration."""
+    await migrate(address, MASTER, role="headrace_router", password=PASSWORD)
+    for _ in range(2):
+        await migrate(
+            address, MASTER, role="headrace_router", password=PASSWORD, floor_role=("headrace_floor", "second-password")
+        )
+    connection = await asyncpg.connect(address.replace("//", "//headrace_floor@"))
+    assert await connection.fetchval("SELECT count(*) FROM headrace.work") == 0
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await connection.execute("SELECT 1 FROM headrace.entries")
+    await connection.close()
+
+
 async def test_two_migrations_at_once_wait_for_each_other(address: str) -> None:
     await asyncio.gather(
         *(migrate(address, MASTER, role=f"role_{number % 2}", password=PASSWORD) for number in range(6))
