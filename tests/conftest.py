@@ -34,6 +34,7 @@ hypothesis.settings.load_profile("headrace")
 WHOLE_STACKS = {
     f"unit/{file}.py"
     for file in (
+        "components/test_component_hourly_floor",
         "components/test_component_platform",
         "components/test_component_router",
         "policies/test_policy_cases",
