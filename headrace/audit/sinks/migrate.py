@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import json
 import secrets
+import ssl
 from dataclasses import dataclass
 from typing import Final
 
@@ -115,6 +116,9 @@ async def migrate(
                 dsn, user=login.user, password=login.password, timeout=_TIMEOUT_S, command_timeout=_TIMEOUT_S
             )
             break
+        except ssl.SSLCertVerificationError as error:
+            # No patience helps: the server is another one, or the certificates that it is checked by are old.
+            raise SinkUnavailable(f"{type(error).__name__}: {error.verify_message}") from None
         except _UNREACHABLE as error:
             if asyncio.get_running_loop().time() >= deadline:
                 raise SinkUnavailable(type(error).__name__) from None

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Iterator
+import contextlib
+import datetime
+import ssl
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import asyncpg  # type: ignore[import-untyped] # asyncpg 0.32 ships no py.typed
@@ -13,6 +16,7 @@ import pytest
 from headrace.audit.sinks.base import SinkUnavailable
 from headrace.audit.sinks.migrate import Login, migrate, verifier
 from headrace.audit.sinks.postgres import PostgresSink
+from headrace_sandbox.kubernetes import pki
 from headrace_sandbox.supervise_ports import free_port
 from tests.engine.router.world import postgres_ready, start_postgres, wait_for
 
@@ -83,3 +87,32 @@ async def test_a_database_that_is_not_there_is_a_sentence() -> None:
         await migrate(
             f"postgresql://127.0.0.1:{free_port()}/postgres", MASTER, role="r", password=PASSWORD, patience_s=0
         )
+
+
+@contextlib.asynccontextmanager
+async def another_server(folder: Path) -> AsyncIterator[int]:
+    """A server that takes PostgreSQL's request for TLS, and shows a certificate for this machine."""
+    subject = pki.Subject(file="server", user="postgres", names=("127.0.0.1",))
+    pki.ensure(folder, now=datetime.datetime.now(datetime.UTC), subjects=(subject,))
+    shown = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    shown.load_cert_chain(folder / "server.crt", folder / "server.key")
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(8)  # SSLRequest (PostgreSQL documentation, "Message Formats")
+        writer.write(b"S")
+        with contextlib.suppress(OSError):
+            await writer.start_tls(shown)
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def test_a_certificate_that_does_not_hold_is_said_at_once(tmp_path: Path) -> None:
+    """RDS's certificates are part of the image, and a server of a newer authority is not known to an old image."""
+    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
+    pki.ensure(ours, now=datetime.datetime.now(datetime.UTC), subjects=(pki.Subject(file="any", user="any"),))
+    async with another_server(theirs) as port:
+        dsn = f"postgresql://127.0.0.1:{port}/postgres?sslmode=verify-full&sslrootcert={ours / 'ca.crt'}"
+        with pytest.raises(SinkUnavailable, match="SSLCertVerificationError: "):
+            await asyncio.wait_for(migrate(dsn, MASTER, role="r", password=PASSWORD, patience_s=3600), 60)
