@@ -34,6 +34,8 @@ from headrace_sandbox.traffic.deployed import DeployedRouter
 SPEED: Final = 8.0
 DAY_S: Final = 264.0
 TRACE_S: Final = 40.0
+# Routers of those in the cluster that run here: two share every limit as more do, and the machine may have two cores.
+MOST_REPLICAS: Final = 2
 # Tokens that one event of a stream carries: about one event each second of platform time.
 _CHUNK_TOKENS: Final = 20
 GENERATED: Final = "generated day"
@@ -101,14 +103,13 @@ def run(
             "HEADRACE_REDIS_URL": endpoints["redis"],
             "HEADRACE_POSTGRES_DSN": endpoints["postgres"],
         },
+        replicas=max(1, min(router.replicas, MOST_REPLICAS)),
     )
     world = replay.World(
         policy=policy,
-        router_url=site.router_url,
-        admin_url=site.admin_url,
+        routers=tuple(replay.RouterAt(name=at.name, url=at.url, admin_url=at.admin_url) for at in site.routers),
         fleet_url=site.fleet_url,
         dsn=endpoints["postgres"],
-        writer=services.REPLICA,
         keys=keys,
         speed=speed,
         platform=clock.at,
@@ -275,6 +276,12 @@ def show(replayed: Replayed) -> None:
             f" {one.cold_starts} cold starts; {one.abandoned} left by their callers; {one.failed} failed",
             highlight=False,
         )
+        if len(one.replicas) > 1:
+            console.print(
+                f"{one.name}, by replica: "
+                + "; ".join(f"{at.name} took {at.requests:,}, spilled {at.spilled:,}" for at in one.replicas),
+                highlight=False,
+            )
     costs = Table(title="Three ways to pay", title_justify="left")
     for column in ("way", "GPUs and prices", "24 hours", "per 1,000 tokens", "objective kept", "note"):
         costs.add_column(column, overflow="fold", justify="right" if column[0] in "2po" else "left")

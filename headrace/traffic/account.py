@@ -42,6 +42,28 @@ def read_metrics(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], floa
     }
 
 
+def added(
+    tables: Sequence[Mapping[tuple[str, frozenset[tuple[str, str]]], float]],
+) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """The series of several routers as one: what each counted, added up."""
+    found: Counter[tuple[str, frozenset[tuple[str, str]]]] = Counter()
+    for table in tables:
+        for series, value in table.items():
+            found[series] += value  # type: ignore[assignment] # a Counter of floats
+    return dict(found)
+
+
+def together(accounts: Sequence[Mapping[str, Mapping[str, int]]]) -> dict[str, dict[str, int]]:
+    """The accounts of several routers as one: each books what went through it."""
+    found: dict[str, dict[str, int]] = {}
+    for one in accounts:
+        for scope, amounts in one.items():
+            sums = found.setdefault(scope, {})
+            for name, amount in amounts.items():
+                sums[name] = sums.get(name, 0) + amount
+    return found
+
+
 def grown(before: Snapshot, after: Snapshot, name: str, *by: str) -> Counter[tuple[str, ...]]:
     """How much a counter grew between two snapshots, summed by labels."""
     found: Counter[tuple[str, ...]] = Counter()

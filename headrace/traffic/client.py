@@ -71,19 +71,22 @@ def body_of(ask: Ask) -> bytes:
 async def replay(
     asks: Sequence[Ask],
     *,
-    url: str,
+    urls: Sequence[str],
     keys: Mapping[tuple[str, str], str],
     speed: float,
     say: Callable[[str], None] = lambda _: None,
 ) -> list[Seen]:
-    """Send every ask at its time, `speed` platform seconds in each second. keys: API key of (tenant, project)."""
+    """Send every ask at its time, `speed` platform seconds in each second, to the routers at `urls` in turn.
+
+    keys: API key of (tenant, project).
+    """
     found: list[Seen | None] = [None] * len(asks)
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
-    async with aiohttp.ClientSession(url, connector=connector, timeout=timeout) as session:
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
 
-        async def one(index: int, ask: Ask, body: bytes) -> None:
-            found[index] = await _send(session, ask, body, keys[(ask.tenant, ask.project)], speed)
+        async def one(index: int, ask: Ask, body: bytes, url: str) -> None:
+            found[index] = await _send(session, url, ask, body, keys[(ask.tenant, ask.project)], speed)
 
         began = said = time.monotonic()
         async with asyncio.TaskGroup() as group:
@@ -91,7 +94,7 @@ async def replay(
                 body = body_of(ask)
                 due = began + ask.at_s / speed
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
-                group.create_task(one(index, ask, body))
+                group.create_task(one(index, ask, body, urls[index % len(urls)]))
                 if time.monotonic() - said >= _PROGRESS_S:
                     said = time.monotonic()
                     done = sum(1 for seen in found if seen is not None)
@@ -99,7 +102,7 @@ async def replay(
     return [seen for seen in found if seen is not None]
 
 
-async def _send(session: aiohttp.ClientSession, ask: Ask, body: bytes, key: str, speed: float) -> Seen:
+async def _send(session: aiohttp.ClientSession, url: str, ask: Ask, body: bytes, key: str, speed: float) -> Seen:
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     if ask.feature:
         headers["X-Headrace-Feature"] = ask.feature
@@ -111,7 +114,7 @@ async def _send(session: aiohttp.ClientSession, ask: Ask, body: bytes, key: str,
     try:
         async with (
             asyncio.timeout(_LONGEST_S),
-            session.post(_PATHS[ask.endpoint], data=body, headers=headers) as answer,
+            session.post(f"{url}{_PATHS[ask.endpoint]}", data=body, headers=headers) as answer,
         ):
             status = answer.status
             identifier = answer.headers.get("X-Request-Id", "")

@@ -78,6 +78,18 @@ class SloFigures:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReplicaFigures:
+    """What one replica of the router took."""
+
+    name: str
+    requests: int
+    served: int
+    spilled: int
+    refused: int
+    first_token: Percentiles
+
+
+@dataclass(frozen=True, kw_only=True)
 class Timeline:
     """Over the replay, in `BINS` equal parts (hours of the day) and `SAMPLES` moments.
 
@@ -114,6 +126,7 @@ class Figures:
     wait: Percentiles
     slo: tuple[SloFigures, ...]
     pools: tuple[PoolFigures, ...]
+    replicas: tuple[ReplicaFigures, ...]
     tokens_in: int
     tokens_out: int
     usd: float
@@ -224,6 +237,7 @@ def figures(
             if config.time_to_first_token_s is not None
         ),
         pools=pools,
+        replicas=tuple(_replica(policy, one, rows, streams) for one in sorted({row.writer for row in rows})),
         tokens_in=sum(row.tokens_in for row in served),
         tokens_out=sum(row.tokens_out for row in served),
         usd=sum(pool.usd for pool in pools),
@@ -232,6 +246,20 @@ def figures(
         serverless=alternatives[1],
         timeline=_timeline(policy, rows, served, streams, start_s, seconds),
         mismatches=tuple(mismatches),
+    )
+
+
+def _replica(policy: RouterConfig, name: str, rows: Sequence[Row], streams: frozenset[str]) -> ReplicaFigures:
+    mine = [row for row in rows if row.writer == name]
+    return ReplicaFigures(
+        name=name,
+        requests=len(mine),
+        served=sum(row.served for row in mine),
+        spilled=sum(row.spilled for row in mine),
+        refused=sum(row.refused for row in mine),
+        first_token=Percentiles.of(
+            [row.first_token_s for row in mine if row.served and row.request_id in streams and _has_slo(policy, row)]
+        ),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,22 +14,29 @@ from headrace.audit.sinks.postgres import schema
 
 _POLL_S: Final = 0.1
 _SELECT: Final = """
-SELECT request_id, extract(epoch FROM timestamp)::float8 AS at_s, tenant, project, model, COALESCE(pool, '') AS pool,
-       COALESCE(reason, '') AS reason, spilled, cold, COALESCE(outcome, '') AS outcome, status, tokens_in, tokens_out,
+SELECT writer, request_id, extract(epoch FROM timestamp)::float8 AS at_s, tenant, project, model,
+       COALESCE(pool, '') AS pool, COALESCE(reason, '') AS reason, spilled, cold, COALESCE(outcome, '') AS outcome,
+       status, tokens_in, tokens_out,
        wait_s::float8 AS wait_s, first_token_s::float8 AS first_token_s, latency_s::float8 AS latency_s,
        (cost_usd * 1000000000)::bigint AS cost_nano
-FROM headrace.requests WHERE writer = $1 AND sequence >= $2 ORDER BY sequence
+FROM headrace.requests JOIN unnest($1::text[], $2::bigint[]) AS part(name, since)
+  ON writer = part.name AND sequence >= part.since
+ORDER BY writer, sequence
 """
 _OVERHEAD: Final = """
 SELECT COALESCE(body ->> 'pool', '') AS pool, COALESCE((body ->> 'cost_nano')::bigint, 0) AS cost_nano
-FROM headrace.entries WHERE writer = $1 AND sequence >= $2 AND kind = 'overhead' ORDER BY sequence
+FROM headrace.entries JOIN unnest($1::text[], $2::bigint[]) AS part(name, since)
+  ON writer = part.name AND sequence >= part.since
+WHERE kind = 'overhead' ORDER BY writer, sequence
 """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One request as the ledger holds it. `at_s` is when it ended, in seconds since 1970 of the router's clock."""
+    """One request as the ledger holds it. `writer` is the replica that took it; `at_s` is when it ended, in seconds
+    since 1970 of the routers' clock."""
 
+    writer: str
     request_id: str
     at_s: float
     tenant: str
@@ -67,33 +75,37 @@ async def prepare(dsn: str) -> None:
         await connection.close()
 
 
-async def size(dsn: str, writer: str) -> int:
-    """Entries that the ledger holds of a writer."""
+async def sizes(dsn: str, writers: Sequence[str]) -> dict[str, int]:
+    """Entries that the ledger holds of each writer."""
     connection = await asyncpg.connect(dsn, timeout=10)
     try:
-        last = await connection.fetchval("SELECT max(sequence) FROM headrace.entries WHERE writer = $1", writer)
+        found = await connection.fetch(
+            "SELECT writer, max(sequence) + 1 AS size FROM headrace.entries WHERE writer = ANY($1) GROUP BY writer",
+            list(writers),
+        )
     finally:
         await connection.close()
-    return 0 if last is None else int(last) + 1
+    return dict.fromkeys(writers, 0) | {str(record["writer"]): int(record["size"]) for record in found}
 
 
-async def overhead(dsn: str, writer: str, *, since: int) -> list[tuple[str, int]]:
-    """Pool and cost in nano-dollars of the router's own requests from entry `since` on."""
+async def overhead(dsn: str, *, since: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Pool and cost in nano-dollars of the routers' own requests, of each writer from entry `since` on."""
     connection = await asyncpg.connect(dsn, timeout=10)
     try:
-        found = await connection.fetch(_OVERHEAD, writer, since)
+        found = await connection.fetch(_OVERHEAD, list(since), list(since.values()))
     finally:
         await connection.close()
     return [(str(record["pool"]), int(record["cost_nano"])) for record in found]
 
 
-async def rows(dsn: str, writer: str, *, since: int, expected: int, patience_s: float) -> list[Row]:
-    """Outcomes from entry `since` on; waits until there are `expected` of them, for at most `patience_s`."""
+async def rows(dsn: str, *, since: Mapping[str, int], expected: int, patience_s: float) -> list[Row]:
+    """Outcomes of each writer from entry `since` on; waits until there are `expected` in all, at most `patience_s`."""
     deadline = time.monotonic() + patience_s
     connection = await asyncpg.connect(dsn, timeout=10)
     try:
         while True:
-            found = [Row(**dict(record)) for record in await connection.fetch(_SELECT, writer, since)]
+            records = await connection.fetch(_SELECT, list(since), list(since.values()))
+            found = [Row(**dict(record)) for record in records]
             if len(found) >= expected or time.monotonic() >= deadline:
                 return found
             await asyncio.sleep(_POLL_S)

@@ -191,8 +191,9 @@ def notes(replays: Sequence[Figures], policy: RouterConfig) -> tuple[str, ...]:
     cold = max((pool.cold_start_s for pool in policy.pools.values()), default=0.0) / day.seconds * DAY_HOURS
     found = [
         (
-            "Real: the router process on the configuration read back from the cluster, its decisions, keys, limits,"
-            " budgets and ledger; Redis and PostgreSQL. One replica ran, the stack deploys several."
+            "Real: the router processes on the configuration read back from the cluster, their decisions, keys, limits,"
+            " budgets and ledger; Redis and PostgreSQL."
+            f" {_replicas(day)}"
         ),
         (
             "Stand-ins: model servers. They hold slots, read prompts and decode at the pace that the planner's roofline"
@@ -218,6 +219,17 @@ def notes(replays: Sequence[Figures], policy: RouterConfig) -> tuple[str, ...]:
     if len(replays) > 1:
         found.append(f"The second replay: {replays[1].source}; who asks is made up.")
     return tuple(found)
+
+
+def _replicas(day: Figures) -> str:
+    """What each replica took."""
+    if len(day.replicas) < 2:
+        return "One replica ran."
+    each = ", ".join(
+        f"{one.name} {one.requests:,} ({one.spilled:,} spilled, first token P95 {seconds(one.first_token.p95)})"
+        for one in day.replicas
+    )
+    return f"{len(day.replicas)} replicas ran and shared every limit through Redis; callers took them in turn: {each}."
 
 
 def html(values: Context) -> str:

@@ -12,7 +12,7 @@ import httpx
 from headrace.errors import refuse
 from headrace.router.config import RouterConfig
 from headrace.traffic import ledger
-from headrace.traffic.account import Snapshot, mismatches, read_metrics
+from headrace.traffic.account import Snapshot, added, mismatches, read_metrics, together
 from headrace.traffic.client import replay
 from headrace.traffic.day import Ask
 from headrace.traffic.figures import Figures, figures
@@ -24,15 +24,22 @@ _LEDGER_S = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
+class RouterAt:
+    """One replica of the router: the writer of its journal, and where it answers callers and operators."""
+
+    name: str
+    url: str
+    admin_url: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class World:
-    """A running router and what stands around it. `platform` turns a wall-clock moment into the router's time."""
+    """Running routers and what stands around them. `platform` turns a wall-clock moment into the routers' time."""
 
     policy: RouterConfig
-    router_url: str
-    admin_url: str
+    routers: tuple[RouterAt, ...]
     fleet_url: str
     dsn: str
-    writer: str
     keys: Mapping[tuple[str, str], str]
     speed: float
     platform: Callable[[float], float]
@@ -41,28 +48,35 @@ class World:
 
 
 async def snapshot(world: World, http: httpx.AsyncClient) -> Snapshot:
-    """What everybody says now."""
-    metrics, state, servers = await asyncio.gather(
-        http.get(f"{world.admin_url}/metrics"), http.get(f"{world.admin_url}/state"), http.get(world.fleet_url)
+    """What everybody says now; the routers' own counts are added up."""
+    metrics, states, servers = await asyncio.gather(
+        asyncio.gather(*(http.get(f"{one.admin_url}/metrics") for one in world.routers)),
+        asyncio.gather(*(http.get(f"{one.admin_url}/state") for one in world.routers)),
+        http.get(world.fleet_url),
     )
-    return Snapshot(metrics=read_metrics(metrics.text), accounts=state.json()["accounts"], servers=servers.json())
+    return Snapshot(
+        metrics=added([read_metrics(one.text) for one in metrics]),
+        accounts=together([one.json()["accounts"] for one in states]),
+        servers=servers.json(),
+    )
 
 
 async def leased(world: World) -> None:
-    """Wait until the router holds its shares: a Redis that has just started gives none for two seconds."""
+    """Wait until the routers hold all shares: a Redis that has just started gives none for two seconds."""
     wanted = [f"pool/{name}/{'slots' if pool.dedicated else 'instances'}" for name, pool in world.policy.pools.items()]
     deadline = time.monotonic() + _LEASES_S
     async with httpx.AsyncClient(timeout=5.0, trust_env=False) as http:
         while True:
-            leases = (await http.get(f"{world.admin_url}/state")).json()["leases"]
-            if all(leases.get(name, 0) >= world.policy.totals[name] for name in wanted):
+            states = [(await http.get(f"{one.admin_url}/state")).json()["leases"] for one in world.routers]
+            shares = {name: [leases.get(name, 0) for leases in states] for name in wanted}
+            if all(all(held) and sum(held) >= world.policy.totals[name] for name, held in shares.items()):
                 return
             if time.monotonic() >= deadline:
                 raise refuse(
                     "router",
                     None,
-                    f"it got no shares of its limits within {_LEASES_S:g} s",
-                    next_step="look into the logs of router and redis in the sandbox's folder",
+                    f"its replicas did not get all shares of its limits within {_LEASES_S:g} s",
+                    next_step="look into the logs of the routers and redis in the sandbox's folder",
                 )
             await asyncio.sleep(_POLL_S)
 
@@ -80,15 +94,17 @@ async def run(
     """Replay `asks` over `seconds` of platform time; `settle` waits for idle serverless instances to stop."""
     async with httpx.AsyncClient(timeout=10.0, trust_env=False) as http:
         before = await snapshot(world, http)
-        since = await ledger.size(world.dsn, world.writer)
+        since = await ledger.sizes(world.dsn, [one.name for one in world.routers])
         began = time.time()
-        seen = await replay(asks, url=world.router_url, keys=world.keys, speed=world.speed, say=world.say)
+        seen = await replay(
+            asks, urls=[one.url for one in world.routers], keys=world.keys, speed=world.speed, say=world.say
+        )
         await asyncio.sleep(max(0.0, seconds / world.speed - (time.time() - began)))
-        rows = await ledger.rows(world.dsn, world.writer, since=since, expected=len(asks), patience_s=_LEDGER_S)
+        rows = await ledger.rows(world.dsn, since=since, expected=len(asks), patience_s=_LEDGER_S)
         if settle:
             await _settled(world, http)
         after = await _quiet(world, http)
-        overhead = await ledger.overhead(world.dsn, world.writer, since=since)
+        overhead = await ledger.overhead(world.dsn, since=since)
     streams = frozenset(one.id for one in seen if one.ask.stream)
     wanted = {name for name, config in world.policy.workloads.items() if config.time_to_first_token_s is not None}
     return figures(

@@ -13,6 +13,7 @@ from headrace_sandbox.kubernetes.layout import layout
 from headrace_sandbox.service import SandboxContext
 
 _NAMESPACE: Final = "/api/v1/namespaces/router"
+_ROUTERS: Final = "/apis/apps/v1/namespaces/router/statefulsets/router"
 _ADMIN: Final = "admin"
 _POOL: Final = "headrace.dev/pool"
 _MODEL_SERVERS: Final = "app.kubernetes.io/name=model-server"
@@ -25,12 +26,14 @@ class DeployedRouter:
     """What the stack put there: `config` and `keys` byte for byte, `environment` without the data stores' addresses.
 
     model_servers: how many the Deployment of each dedicated pool asks for now; the configuration may allow more.
+    replicas: how many routers the StatefulSet asks for now.
     """
 
     config: str
     keys: str
     environment: dict[str, str]
     model_servers: Mapping[str, int]
+    replicas: int
 
 
 def read(context: SandboxContext) -> DeployedRouter | None:
@@ -41,6 +44,7 @@ def read(context: SandboxContext) -> DeployedRouter | None:
         keys = kube.get(f"{_NAMESPACE}/secrets/router-keys")
         environment = kube.get(f"{_NAMESPACE}/secrets/router-environment") or {}
         servers = dict(_model_servers(kube))
+        routers = kube.get(_ROUTERS)
     if config is None:
         return None
     if keys is None:
@@ -52,6 +56,7 @@ def read(context: SandboxContext) -> DeployedRouter | None:
             name: _text(value) for name, value in environment.get("data", {}).items() if name not in _REPLACED
         },
         model_servers=servers,
+        replicas=int(routers["spec"]["replicas"]) if routers is not None else 1,
     )
 
 

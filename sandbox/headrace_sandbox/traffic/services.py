@@ -26,18 +26,25 @@ from headrace_sandbox.traffic.clock import Clock
 
 ROUTER: Final = "router"
 MODEL_SERVERS: Final = "model-servers"
-REPLICA: Final = "sandbox-router-0"
 _PORTS: Final = {"https": 443, "http": 80}
 _CERTIFICATE: Final = "model-servers"
 _NAMES_AT_MOST: Final = 20
 
 
 @dataclass(frozen=True, kw_only=True)
+class RouterAt:
+    """One replica of the router. `name` is the writer of its journal, as in the cluster the pod's."""
+
+    name: str
+    url: str
+    admin_url: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Site:
     """Where the parts of a replay are: addresses on this machine, and the processes to start."""
 
-    router_url: str
-    admin_url: str
+    routers: tuple[RouterAt, ...]
     fleet_url: str
     hosts: Mapping[str, str]
     services: tuple[Service, ...]
@@ -52,11 +59,12 @@ def plan(
     behaviours: Mapping[str, Behaviour],
     clock: Clock,
     environment: Mapping[str, str],
+    replicas: int = 1,
 ) -> Site:
     """Lay out a replay of a router configuration: `config` is the document, `config_text` what it was read from.
 
-    behaviours: how each pool's servers behave. environment: variables for the router beside its own (DSN, credentials).
-    Writes the files that the processes read; starts nothing.
+    behaviours: how each pool's servers behave. environment: variables for the routers beside their own (DSN,
+    credentials). Writes the files that the processes read; starts nothing.
     """
     folder = context.directory / "traffic"
     folder.mkdir(parents=True, exist_ok=True)
@@ -77,7 +85,6 @@ def plan(
     write_json(folder / "hosts.json", dict(hosts))
     (folder / "router.json").write_text(config_text, encoding="utf-8")
     write_private(folder / "keys.json", key_file)
-    port, admin_port = context.port(ROUTER), context.port(f"{ROUTER} admin")
     servers = Service(
         name=MODEL_SERVERS,
         kind=Kind.STAND_IN,
@@ -87,33 +94,44 @@ def plan(
         # Beginning anew means new processes: what they did so far is counted from their start.
         env={**_credentials(config["pools"], environment), "HEADRACE_REPLAY": str(clock.epoch)},
     )
-    router = Service(
-        name=ROUTER,
+    own = {
+        **environment,
+        "HEADRACE_HASH_SECRET": _kept_secret(folder / "hash-secret"),
+        "SSL_CERT_FILE": str(authority),
+    }
+    routers = [_router(context, folder, number, clock=clock, environment=own) for number in range(replicas)]
+    return Site(
+        routers=tuple(at for at, _ in routers),
+        fleet_url=f"http://{LOOPBACK}:{admin}/_sandbox/fleet",
+        hosts=hosts,
+        services=(servers, *(service for _, service in routers)),
+    )
+
+
+def _router(
+    context: SandboxContext, folder: Path, number: int, *, clock: Clock, environment: Mapping[str, str]
+) -> tuple[RouterAt, Service]:
+    """One replica, with a journal of its own as each pod has."""
+    name = f"{ROUTER}-{number}"
+    port, admin_port = context.port(name), context.port(f"{name} admin")
+    at = RouterAt(name=name, url=f"http://{LOOPBACK}:{port}", admin_url=f"http://{LOOPBACK}:{admin_port}")
+    service = Service(
+        name=name,
         kind=Kind.REAL,
-        what=f"the router on the deployed configuration; its clock runs {clock.speed:g} times as fast",
+        what=f"a router on the deployed configuration; its clock runs {clock.speed:g} times as fast",
         argv=(
             *(sys.executable, "-m", "headrace_sandbox.traffic", "--speed", f"{clock.speed:g}"),
             *("--epoch", f"{clock.epoch:.3f}", "--hosts", str(folder / "hosts.json"), "--"),
             *("router", "serve", "--config", str(folder / "router.json"), "--keys", str(folder / "keys.json")),
-            *("--spool", str(folder / "spool"), "--port", str(port), "--admin-port", str(admin_port)),
-            *("--replica", REPLICA),
+            *("--spool", str(folder / "journals" / name), "--port", str(port), "--admin-port", str(admin_port)),
+            *("--replica", name),
         ),
         ready=http_ok(admin_port, "/readyz"),
-        env={
-            **environment,
-            "HEADRACE_HASH_SECRET": _kept_secret(folder / "hash-secret"),
-            "SSL_CERT_FILE": str(authority),
-        },
-        urls={ROUTER: f"http://{LOOPBACK}:{port}"},
+        env=environment,
+        urls={name: at.url},
         after=(MODEL_SERVERS, "redis", "postgres"),
     )
-    return Site(
-        router_url=f"http://{LOOPBACK}:{port}",
-        admin_url=f"http://{LOOPBACK}:{admin_port}",
-        fleet_url=f"http://{LOOPBACK}:{admin}/_sandbox/fleet",
-        hosts=hosts,
-        services=(servers, router),
-    )
+    return at, service
 
 
 def _places(

@@ -52,7 +52,7 @@ def deployed() -> tuple[DeployedRouter, Settings]:
     # The digest pool's schedules allow for two model servers, and this is daytime.
     servers = {"chat-floor": 4, "digest-floor": 1}
     router = DeployedRouter(
-        config=to_json(config), keys='{"version": 1, "keys": []}', environment={}, model_servers=servers
+        config=to_json(config), keys='{"version": 1, "keys": []}', environment={}, model_servers=servers, replicas=2
     )
     return router, settings
 
@@ -95,7 +95,10 @@ def test_a_replay_is_counted_the_same_by_everybody_and_leaves_nothing_running(
     names = {record.name for record in processes.load(context.directory) if processes.alive(record)}
     assert names == {"redis", "postgres"}, "router and model servers have stopped"
     dsn = supervise.endpoints(context.directory)["postgres"]
-    rows = asyncio.run(ledger.rows(dsn, services.REPLICA, since=0, expected=figures.requests, patience_s=0))
+    rows = asyncio.run(ledger.rows(dsn, since={"router-0": 0, "router-1": 0}, expected=figures.requests, patience_s=0))
+    took = [sum(row.writer == name for row in rows) for name in ("router-0", "router-1")]
+    assert abs(took[0] - took[1]) <= 1 + len(done.policy.pools), "callers take the replicas in turn"
+    assert [one.requests for one in figures.replicas] == took
     assert len({row.request_id for row in rows}) == len(rows) == figures.requests, "one outcome each"
     scopes = {scope: limits.budget_nano_usd for scope, limits in done.policy.limits_by_scope.items()}
     for tenant in {row.tenant for row in rows}:
@@ -128,7 +131,7 @@ def test_a_replay_that_is_killed_leaves_nothing_that_down_does_not_stop(
     child = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
     try:
         deadline = time.monotonic() + 300
-        while services.ROUTER not in supervise.endpoints(context.directory):
+        while f"{services.ROUTER}-1" not in supervise.endpoints(context.directory):
             assert child.poll() is None, "the replay ended before it was killed"
             assert time.monotonic() < deadline
             time.sleep(0.1)
@@ -137,5 +140,5 @@ def test_a_replay_that_is_killed_leaves_nothing_that_down_does_not_stop(
         child.send_signal(signal.SIGKILL)
         child.wait(timeout=30)
     stopped = supervise.down(context.directory)
-    assert {"router", "model-servers"} <= set(stopped)
+    assert {"router-0", "router-1", "model-servers"} <= set(stopped)
     assert processes.marked(f"{context.directory}/") == [], "nothing of it runs"

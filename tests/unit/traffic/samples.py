@@ -65,6 +65,7 @@ def seen(identifier: str, **over: Any) -> Seen:
 
 def row(identifier: str, **over: Any) -> Row:
     values: dict[str, Any] = {
+        "writer": "router-0",
         "request_id": identifier,
         "at_s": START_S + 11.2,
         "tenant": "search",

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from headrace.router.types import NANO
-from headrace.traffic.account import mismatches, read_metrics
+from headrace.traffic.account import added, mismatches, read_metrics, together
 from tests.unit.traffic.samples import Replay, row, seen, series
 
 
@@ -124,3 +124,13 @@ def test_a_caller_that_hung_up_on_the_last_byte_may_be_booked_either_way() -> No
 def test_metrics_are_read_by_series_and_labels() -> None:
     text = '# TYPE headrace_spills counter\nheadrace_spills_total{pool="b",reason="spill-full"} 3.0\n'
     assert read_metrics(text)[series("headrace_spills_total", pool="b", reason="spill-full")] == 3.0
+
+
+def test_what_two_routers_counted_is_added_up() -> None:
+    first, second = {series("n", pool="floor"): 2.0}, {series("n", pool="floor"): 3.0, series("n", pool="burst"): 1.0}
+    assert added([first, second]) == {series("n", pool="floor"): 5.0, series("n", pool="burst"): 1.0}
+    accounts = [
+        {"environment": {"spentNano": 5, "reservedNano": 1}},
+        {"environment": {"spentNano": 7, "reservedNano": 0}},
+    ]
+    assert together(accounts) == {"environment": {"spentNano": 12, "reservedNano": 1}}

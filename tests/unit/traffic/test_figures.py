@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from headrace.router.types import NANO
 from headrace.traffic.client import read_answer
 from headrace.traffic.figures import Figures, figures, percentile
-from headrace.traffic.page import context, html
+from headrace.traffic.page import context, html, notes
 from headrace.traffic.pricing import Objective, alternatives, objectives
 from tests.unit.router.worlds import document, overflow, pool
 from tests.unit.traffic.samples import PACE, SECONDS, START_S, Replay, ask, paces, policy, row
@@ -53,6 +53,16 @@ def test_shares_and_reasons_come_from_the_ledger() -> None:
     assert found.refusals == {"rate_limited": 1}
     assert found.spills == {"spill-full": 1}
     assert sum(one.share for one in found.pools) == pytest.approx(1.0)
+
+
+def test_what_each_replica_took_adds_up_and_stands_on_the_page() -> None:
+    replay = Replay()
+    replay.rows[1] = row("b", writer="router-1", pool="burst", reason="spill-full", spilled=True, cold=True)
+    found = made(replay)
+    assert [(one.name, one.requests, one.spilled) for one in found.replicas] == [("router-0", 2, 0), ("router-1", 1, 1)]
+    assert sum(one.requests for one in found.replicas) == found.requests
+    assert "2 replicas ran" in " ".join(notes([found], replay.policy))
+    assert "One replica ran" in " ".join(notes([made()], replay.policy))
 
 
 def test_a_refused_stream_counts_as_missed_for_all_and_not_for_the_answered() -> None:

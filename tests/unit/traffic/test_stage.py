@@ -54,9 +54,9 @@ def test_a_name_outside_the_map_is_unknown_and_one_inside_leads_to_its_port() ->
 
 
 def test_the_configuration_reaches_the_router_byte_for_byte_and_hosts_are_said_in_one_file(tmp_path: Path) -> None:
-    ports = iter(range(40_000, 40_100))
+    free = iter(range(40_000, 40_100))
     known: dict[str, int] = {}
-    context = SandboxContext(directory=tmp_path, port=lambda name: known.setdefault(name, next(ports)))
+    context = SandboxContext(directory=tmp_path, port=lambda name: known.setdefault(name, next(free)))
     config = document(
         pools={
             "floor": pool(url="http://model-server.pool-floor.svc:8000/v1"),
@@ -73,6 +73,7 @@ def test_the_configuration_reaches_the_router_byte_for_byte_and_hosts_are_said_i
         behaviours={name: Behaviour() for name in config["pools"]},
         clock=Clock(speed=10.0, epoch=5.0),
         environment={"RUNPOD_API_KEY": "k", "HEADRACE_POSTGRES_DSN": "postgresql://x"},
+        replicas=2,
     )
     assert (tmp_path / "traffic" / "router.json").read_text() == text
     assert set(site.hosts) == {"model-server.pool-floor.svc:8000", "abc.api.runpod.ai:443"}
@@ -82,8 +83,14 @@ def test_the_configuration_reaches_the_router_byte_for_byte_and_hosts_are_said_i
     assert len({one.port for one in shared}) == 1, "one address, one port"
     assert sorted(one.prefix for one in shared) == ["", "/other"]
     assert all(one.tls for one in shared)
-    router = next(one for one in site.services if one.name == services.ROUTER)
-    assert not any("postgresql" in part or part == "k" for part in router.argv), "argv is seen by every user"
+    routers = [one for one in site.services if one.name.startswith(services.ROUTER)]
+    assert [one.name for one in routers] == [at.name for at in site.routers] == ["router-0", "router-1"]
+    for router in routers:
+        assert not any("postgresql" in part or part == "k" for part in router.argv), "argv is seen by every user"
+    spools = {one.argv[one.argv.index("--spool") + 1] for one in routers}
+    ports = {part for one in routers for part in one.argv if part.isdigit() and len(part) == 5}
+    assert len(spools) == 2, "each replica has a journal of its own"
+    assert len(ports) == 4, "and ports of its own"
     assert (tmp_path / "traffic" / "keys.json").stat().st_mode & 0o077 == 0
 
 
