@@ -167,6 +167,16 @@ def _few(names: Sequence[str]) -> Iterator[Sequence[str]]:
         yield names[start : start + FEW]
 
 
+def _reason(error: BaseException) -> str:
+    """What went wrong and what was behind it, outermost first: "ConnectionError" alone can be a certificate. Names
+    only, because a message of the client may hold what was sent."""
+    names = [type(error).__name__]
+    while (behind := error.__cause__ or error.__context__) is not None:
+        names.append(type(behind).__name__)
+        error = behind
+    return " < ".join(dict.fromkeys(names))
+
+
 class RedisLeaser:
     """Keeps this replica's shares. Numbers pass as text: doubles in Lua hold 53 bits, a year's budget needs less."""
 
@@ -262,7 +272,7 @@ class RedisLeaser:
         self._others = None
         if not self._lost:
             self._lost = True
-            _LOG.warning("Redis does not answer, shares stay", extra={"fields": {"reason": type(error).__name__}})
+            _LOG.warning("Redis does not answer, shares stay", extra={"fields": {"reason": _reason(error)}})
         if self._engine.state.leases and time.monotonic() - self._heard > _OWN_LIMIT_S:
             self._engine.lease(dict.fromkeys(self._engine.state.leases, 0))
 
