@@ -174,8 +174,9 @@ def sentence(outcome: Outcome) -> str:
     move = "stays at" if outcome.nodes == outcome.before else f"goes from {outcome.before} to"
     if outcome.dry:
         move = "would stay at" if outcome.nodes == outcome.before else f"would go from {outcome.before} to"
+    nodes = f"{outcome.nodes} node{'' if outcome.nodes == 1 else 's'}"
     text = (
-        f"{outcome.pool} from {outcome.hour:%Y-%m-%d %H:%M} UTC: {move} {outcome.nodes} nodes, {_WHY[choice.reason]};"
+        f"{outcome.pool} from {outcome.hour:%Y-%m-%d %H:%M} UTC: {move} {nodes}, {_WHY[choice.reason]};"
         f" the last hour used {choice.mean_replicas:.1f} replicas on average and {choice.peak_replicas} at its peak"
         f" ({choice.history_hours} hours seen"
     )
