@@ -17,6 +17,9 @@ LONGEST_PAUSE_S: Final = 30.0
 LONGEST_ESSENTIAL_PAUSE_S: Final = 1.0
 # So long essential work must run again before it counts as healthy, and any work before its pause is short again.
 HEALED_S: Final = 5.0
+# How long a stop waits for work to end, and after how long it says so again.
+LAST_S: Final = 5.0
+CANCEL_AGAIN_S: Final = 0.2
 _LOG: Final = logging.getLogger("headrace.router")
 
 
@@ -46,10 +49,15 @@ class Background:
         return next((name for name, until in self._down.items() if until > now), None)
 
     async def stop(self) -> None:
-        """Ends everything."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """Ends everything. One cancellation can be lost: `asyncio.wait_for` of Python 3.11, which drivers use, answers
+        with a result that came in the same moment. So it is said again, and what still goes on holds nobody up."""
+        left, until = set(self._tasks), self._clock() + LAST_S
+        while left and self._clock() < until:
+            for task in left:
+                task.cancel()
+            _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
+        for task in left:
+            _LOG.error("background work does not end", extra={"fields": {"task": task.get_name()}})
 
     async def _keep(self, name: str, work: Callable[[], Awaitable[None]], *, essential: bool) -> None:
         longest = LONGEST_ESSENTIAL_PAUSE_S if essential else LONGEST_PAUSE_S

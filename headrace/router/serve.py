@@ -173,7 +173,7 @@ class Router:
             handler_cancellation=True,
             access_log=None,
         )
-        self._admin = web.ServerRunner(server, handle_signals=False)
+        self._admin = web.ServerRunner(server, handle_signals=False, shutdown_timeout=_LAST_ANSWERS_S)
         await self._admin.setup()
         await web.TCPSite(self._admin, self.options.host, self.options.admin_port).start()
 

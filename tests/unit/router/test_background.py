@@ -403,3 +403,33 @@ async def test_what_cannot_be_recorded_is_not_started(tmp_path: Path) -> None:
     starter.step()
     assert upstream.asked == 0
     spool.close()
+
+
+@pytest.mark.parametrize("deaf_to", [1, 1_000_000])
+async def test_work_that_loses_a_cancellation_does_not_hold_up_the_stop(
+    deaf_to: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(background, "LAST_S", 0.5)
+    monkeypatch.setattr(background, "CANCEL_AGAIN_S", 0.01)
+    heard, over = 0, False
+
+    async def work() -> None:
+        nonlocal heard
+        while not over:
+            try:
+                await asyncio.sleep(0.02 if heard else 3600)
+            except asyncio.CancelledError:
+                heard += 1
+                if heard > deaf_to:
+                    raise
+
+    tasks = background.Background(lambda _: None)
+    tasks.start("deaf", work)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await asyncio.wait_for(tasks.stop(), 30)
+    assert heard >= 2, "it is told again"
+    said = [record for record in caplog.records if record.message == "background work does not end"]
+    assert bool(said) == (deaf_to > 1), "whoever does not end is named"
+    over, deaf_to = True, 0
+    await tasks.stop()
