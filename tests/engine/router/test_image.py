@@ -164,6 +164,16 @@ def started(argv: list[str], log: Path, environment: dict[str, str]) -> Iterator
             child.kill()
 
 
+def ended(child: subprocess.Popen[bytes], log: Path) -> int:
+    """The exit code; where it doesn't end, the failure says where each thread is."""
+    try:
+        return child.wait(120)
+    except subprocess.TimeoutExpired:
+        child.send_signal(signal.SIGABRT)
+        child.wait(60)
+        raise AssertionError(f"it did not end: {log.read_text()}") from None
+
+
 async def held(session: aiohttp.ClientSession, replica: Replica) -> None:
     """Until a request is in flight."""
     deadline = time.monotonic() + 60
@@ -227,7 +237,7 @@ async def test_it_migrates_serves_drains_and_writes_nowhere_but_where_the_pod_mo
             await held(session, replica)
             router.send_signal(signal.SIGTERM)
             last = await running
-            code = await asyncio.to_thread(router.wait, 60)
+            code = await asyncio.to_thread(ended, router, replica.log)
     assert last.complete, f"a stream is given its drain time: {last}"
     assert code == 0, replica.log.read_text()
     assert str(replica.folder / "journal") in image.writes.read_text(), "guard: the journal's files are seen"

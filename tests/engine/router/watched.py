@@ -4,6 +4,7 @@ A read-only root would refuse those; this sees them on any machine, without priv
 on after the refusal.
 """
 
+import faulthandler
 import os
 import runpy
 import sys
@@ -15,6 +16,7 @@ _TO_WRITE = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 def main() -> None:
     """`python watched.py PROGRAM ARGUMENT…`."""
+    faulthandler.enable()  # SIGABRT says where every thread is
     notes = os.open(os.environ["WRITES"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def note(event: str, arguments: tuple[Any, ...]) -> None:
