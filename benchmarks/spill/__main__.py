@@ -15,13 +15,15 @@ from headrace.traffic.figures import percentile
 
 DAY_S = 7200.0
 TRACE_S = 3600.0
+REPLICAS = (2, 3)
 
 
 def measure(world: World) -> dict[str, Any]:
     """Every strategy over one world."""
     limit_s = world.policy.workloads[WORKLOAD].time_to_first_token_s or 1.0
     started = time.perf_counter()
-    results = [clairvoyant(world), headrace(world), headrace(world, start_ahead=False), fallback(world)]
+    several = [headrace(world, replicas=count) for count in REPLICAS]
+    results = [clairvoyant(world), headrace(world), *several, headrace(world, start_ahead=False), fallback(world)]
     best = results[0]
     return {
         "world": world.name,

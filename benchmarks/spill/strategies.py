@@ -1,6 +1,7 @@
 """The same requests under three ways to spill, in virtual time, on the same model-server stand-ins.
 
-headrace: the router's own engine (`decide`, queues, start-ahead) with its clock on the virtual loop.
+headrace: the router's own engine (`decide`, queues, start-ahead) with its clock on the virtual loop; several replicas
+  have the real leasers too, over the rules of the script in Redis.
 fallback: a gateway that spills on errors, as peers do (design 4.3): everything goes to the floor first; what finds its
   queue full, or has no first token after the gateway's timeout, is sent to the serverless pool.
 clairvoyant: knows all requests beforehand. Every request starts at once; the floor is filled first; what exceeds it
@@ -11,6 +12,8 @@ clairvoyant: knows all requests beforehand. Every request starts at once; the fl
 from __future__ import annotations
 
 import asyncio
+import itertools
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -21,15 +24,19 @@ from headrace.catalog.load import allowed_jurisdictions
 from headrace.router.engine import Admission, Engine
 from headrace.router.events import Outcome
 from headrace.router.lease import fixed
+from headrace.router.lease_redis import STEP_S, RedisLeaser
 from headrace.router.types import NANO, Refusal, RequestFacts
 from headrace.traffic.day import Ask
 from headrace_sandbox.model_servers.behaviour import AtCapacity, Servers
+from tests.unit.router.shares import Redis, leaser
 
 TICK_S: Final = 0.2
 SCRAPE_S: Final = 1.0
 # The gateway's timeout to the first token, and the floor's queue beyond which it answers 503: the same patience and the
 # same queue that our router has, so that only the way to spill differs.
 _ATTEMPTS: Final = 2
+# Replicas don't beat in time.
+_APART_S: Final = 0.03
 
 
 @dataclass(kw_only=True)
@@ -97,19 +104,29 @@ async def _run(one: Callable[[Ask], Awaitable[None]], ask: Ask) -> None:
     await one(ask)
 
 
-def headrace(world: World, *, start_ahead: bool = True) -> Result:
-    """The router's engine."""
-    return run(_headrace(world, start_ahead=start_ahead))  # type: ignore[no-any-return] # run is generic over work
+def headrace(world: World, *, start_ahead: bool = True, replicas: int = 1) -> Result:
+    """The router's engine. Of several replicas, which divide every limit by their leasers, a request meets one at
+    random, as behind a Service."""
+    done = _headrace(world, start_ahead=start_ahead, replicas=replicas)
+    return run(done)  # type: ignore[no-any-return] # run is generic over work
 
 
-async def _headrace(world: World, *, start_ahead: bool) -> Result:
-    scene = _Scene(world, "headrace" if start_ahead else "headrace, nothing started ahead")
-    policy = world.policy
-    engine = Engine(policy, clock=scene.loop.time, period="2026-11", leases=fixed(policy), accounts={})
-    tasks: set[asyncio.Task[None]] = set()
-    numbers = iter(range(1 << 60))
+async def _headrace(world: World, *, start_ahead: bool, replicas: int) -> Result:
+    name = "headrace" if start_ahead else "headrace, nothing started ahead"
+    scene = _Scene(world, name if replicas == 1 else f"{name}, {replicas} replicas")
+    leases = fixed(world.policy) if replicas == 1 else {}
+    engines = [
+        Engine(world.policy, clock=scene.loop.time, period="2026-11", leases=leases, accounts={})
+        for _ in range(replicas)
+    ]
+    store, chosen = Redis(), random.Random(7)
+    leasers = [leaser(f"router-{at}", engine, store) for at, engine in enumerate(engines)] if replicas > 1 else []
+    for one_leaser in leasers * 2:  # hears of the others, then takes its part
+        await one_leaser.step()
+    tasks: set[asyncio.Task[Outcome]] = set()
+    numbers = itertools.count()
 
-    async def serve(admission: Admission, ask: Ask | None) -> Outcome:
+    async def serve(engine: Engine, admission: Admission, ask: Ask | None) -> Outcome:
         servers = scene.servers[admission.route.pool]
         pace = servers.behaviour
         prompt, answer = (ask.tokens_in, ask.answer_tokens) if ask is not None else (1, 1)
@@ -128,17 +145,21 @@ async def _headrace(world: World, *, start_ahead: bool) -> Result:
         engine.finish(admission, outcome=Outcome.OK, tokens=prompt + answer)
         return Outcome.OK
 
-    async def started(admission: Admission) -> None:
-        await serve(admission, None)
+    async def share(mine: RedisLeaser, offset_s: float) -> None:
+        await asyncio.sleep(offset_s)
+        while True:
+            await mine.step()
+            await asyncio.sleep(STEP_S)
 
-    async def beat() -> None:
+    async def beat(engine: Engine, offset_s: float) -> None:
         last = 0.0
+        await asyncio.sleep(offset_s)
         while True:
             await asyncio.sleep(TICK_S)
             engine.tick()
             if start_ahead:
                 for admission in engine.start_ahead(lambda: f"start-{next(numbers)}"):
-                    task = asyncio.create_task(started(admission))
+                    task = asyncio.create_task(serve(engine, admission, None))
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
             if scene.loop.time() - last >= SCRAPE_S:
@@ -148,19 +169,22 @@ async def _headrace(world: World, *, start_ahead: bool) -> Result:
 
     async def one(ask: Ask) -> None:
         excluded: frozenset[str] = frozenset()
+        engine = chosen.choice(engines)
         for _ in range(_ATTEMPTS):
             placed = await engine.place(_facts(world, ask, str(next(numbers)), excluded))
             if isinstance(placed, Refusal):
                 break
             scene.result.spilled += placed.route.spilled
-            if await serve(placed, ask) is Outcome.OK:
+            if await serve(engine, placed, ask) is Outcome.OK:
                 return
             excluded |= {placed.route.pool}
         scene.result.refused += 1
 
-    heart = asyncio.create_task(beat())
+    hearts = [asyncio.create_task(beat(engine, at * _APART_S)) for at, engine in enumerate(engines)]
+    hearts += [asyncio.create_task(share(mine, at * _APART_S)) for at, mine in enumerate(leasers)]
     await scene.play(one)
-    heart.cancel()
+    for heart in hearts:
+        heart.cancel()
     return scene.result
 
 

@@ -15,7 +15,8 @@ from headrace.router.lease_redis import RedisLeaser
 from headrace.router.thresholds import Alert
 from headrace_sandbox.supervise_ports import free_port
 from tests.engine.router.world import redis_ready, start_redis, wait_for
-from tests.unit.router.test_thresholds import LIMIT, MONEY, RESERVED, Redis, Replica
+from tests.unit.router.shares import Redis
+from tests.unit.router.test_thresholds import LIMIT, MONEY, RESERVED, Replica
 
 pytestmark = pytest.mark.engine
 TAKEOVER_S = 3.0

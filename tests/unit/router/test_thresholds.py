@@ -1,13 +1,12 @@
 """Alerts over replicas that crash, fall silent and come back: of used money only, each told, and no budget overshot.
 
-Replicas are the real engine and the real leaser; Redis is its script's rules in Python, and a clock that is moved by
-hand. The script itself is held to the same in tests/engine/router/test_silent_replica.py.
+Replicas are the real engine and the real leaser; Redis is its script's rules in Python (`shares`), and a clock that is
+moved by hand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Coroutine
 from typing import Any
 
 from hypothesis import example, given, settings
@@ -15,10 +14,10 @@ from hypothesis import strategies as st
 
 from headrace.router.engine import Admission, Engine
 from headrace.router.events import Outcome
-from headrace.router.lease import Ask
 from headrace.router.lease_redis import RedisLeaser
 from headrace.router.thresholds import Alert
 from headrace.router.types import Account
+from tests.unit.router.shares import Redis, leaser
 from tests.unit.router.worlds import config, pool, request
 
 LIMIT = 1000
@@ -42,44 +41,6 @@ def done(work: Coroutine[Any, Any, Any]) -> Any:
     except StopIteration as stop:
         return stop.value
     raise AssertionError("it waits for something")
-
-
-@dataclass
-class Redis:
-    """The rules of the script for one month."""
-
-    held: dict[str, dict[str, int]] = field(default_factory=dict)
-    claims: dict[str, dict[str, tuple[int, int, int]]] = field(default_factory=dict)
-    silent: set[str] = field(default_factory=set)
-    told: dict[str, int] = field(default_factory=dict)
-
-    def say(self, me: str, asked: Sequence[Ask], told: Callable[[str], int]) -> list[str]:
-        answer: list[str] = []
-        self.silent.discard(me)
-        for ask in asked:
-            held, claims = self.held.setdefault(ask.name, {}), self.claims.setdefault(ask.name, {})
-            if not ask.sticky:
-                for name in self.silent & held.keys():
-                    del held[name], claims[name]
-            gone = {name for name in held if name != me and (name in self.silent or claims[name][0] < 0)}
-            used = {name: claims[name][0] if claims[name][0] >= 0 else held[name] for name in gone}
-            others = sum(value for name, value in held.items() if name != me)
-            if ask.sticky:
-                self.told[ask.name] = max(self.told.get(ask.name, 0), told(ask.name.removesuffix("/money")))
-            granted = max(ask.held, min(ask.want, ask.total - others)) if ask.want > ask.held else ask.held
-            held[me], claims[me] = granted, (ask.base, ask.need, ask.spent)
-            answer += [
-                str(granted),
-                str(sum(held[name] for name in gone)),
-                str(sum(claims[name][2] if ask.sticky else used[name] for name in gone)),
-                str(sum(used.values())),
-                str(self.told.get(ask.name, 0)),
-                "\n".join(
-                    f"{name} {held[name]} {claims[name][0]} {claims[name][1]} {claims[name][2]}"
-                    for name in sorted(held.keys() - {me} - gone)
-                ),
-            ]
-        return answer
 
 
 class Replica:
@@ -107,14 +68,7 @@ class Replica:
 
     def connect(self) -> RedisLeaser:
         """A leaser that asks the model."""
-        leaser = RedisLeaser("redis://127.0.0.1:1/0", self.name, self.engine)
-
-        async def say(asked: Sequence[Ask], period: str) -> list[str]:
-            assert period == MONTH
-            return self.store.say(self.name, asked, self.engine.told)
-
-        leaser._say = say  # type: ignore[method-assign] # the wire is what this test stands in for
-        return leaser
+        return leaser(self.name, self.engine, self.store)
 
     def step(self) -> None:
         if self.running:
