@@ -23,6 +23,7 @@ from .plane import Plane, eventually
 pytestmark = pytest.mark.engine
 
 POOL = "followed"
+OTHER = "another"
 SPACE = serving.pool_namespace(POOL)
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 SCALE = f"/apis/apps/v1/namespaces/{SPACE}/deployments/{serving.DEPLOYMENT}/scale"
@@ -44,7 +45,7 @@ def node(plane: Plane, number: int, pool: str = POOL) -> str:
 
 
 @pytest.fixture(scope="module")
-def account(plane: Plane, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def account(plane: Plane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder that a pod of the follower would see: its token, and the API server's certificate."""
     path = plane.namespace(SPACE)
     rbac = f"{RBAC}/namespaces/{SPACE}"
@@ -62,7 +63,10 @@ def account(plane: Plane, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("account")
     (folder / "token").write_text(made["status"]["token"], encoding="ascii")
     shutil.copy(plane.at.pki / "ca.crt", folder)
-    return folder
+    yield folder
+    plane.kube.delete(SCALE.removesuffix("/scale"))
+    for one in plane.kube.items("/api/v1/nodes", labelSelector=f"{devices.POOL_LABEL} in ({POOL}, {OTHER})"):
+        plane.kube.delete(f"/api/v1/nodes/{one['metadata']['name']}")
 
 
 @pytest.fixture
@@ -93,7 +97,7 @@ def test_model_servers_follow_the_nodes_whoever_changed_them(plane: Plane, runni
         scale: Any = plane.kube.get(SCALE)
         return int(scale["spec"].get("replicas", 0))
 
-    node(plane, 1, pool="another")
+    node(plane, 1, pool=OTHER)
     eventually(lambda: asked() == 0, "no node, no model server")
     first, _ = node(plane, 1), node(plane, 2)
     eventually(lambda: asked() == 8, "four model servers for each node")

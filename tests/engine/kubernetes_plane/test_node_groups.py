@@ -47,6 +47,12 @@ def ready(plane: Plane, count: int, group: str = "floor") -> list[Object]:
     return found if isinstance(found, list) else []
 
 
+def where(pod: Object) -> str:
+    """A pod's name, phase and node, and what keeps it waiting."""
+    waits = [c["message"] for c in pod["status"].get("conditions") or () if c.get("message")]
+    return f"{pod['metadata']['name']} {pod['status']['phase']} {pod['spec'].get('nodeName')} {' '.join(waits)}"
+
+
 def gpus(node: Object) -> str | None:
     found: str | None = node["status"]["allocatable"].get("nvidia.com/gpu")
     return found
@@ -109,7 +115,7 @@ def test_eight_of_nine_pods_run_and_the_ninth_waits_for_a_gpu(plane: Plane, plug
     eventually(
         lambda: phases() == {"Running": 8, "Pending": 1},
         lambda: (
-            f"eight running pods and one pending; there are {phases()} on {[gpus(node) for node in nodes(plane)]} GPUs"
+            f"eight running pods and one pending; there are {[where(one) for one in plane.kube.items('/api/v1/pods')]}"
         ),
     )
     (waiting,) = [pod for pod in plane.kube.items(f"{path}/pods") if pod["status"]["phase"] == "Pending"]
