@@ -195,7 +195,7 @@ def test_an_hourly_plan_is_written_as_floor_ceiling_and_hourly_floor_and_taken_b
 ) -> None:
     stack = tmp_path / "Pulumi.prod-eu.yaml"
     shutil.copy(ROOT / "stacks" / "Pulumi.prod-eu.yaml", stack)
-    arguments = (sample[0], "--workload", sample[1], "--on", "2026-11-21", "--demand-factor", 60)
+    arguments = (sample[0], "--workload", sample[1], "--on", "2026-11-21", "--demand-factor", 20)
     found = json.loads(run(*arguments, "--hourly", "--write", stack, "--json").stdout)
     assert found["plan"]["hourly"], "guard: on this trace it pays"
     pool = from_stack_file(stack).dedicated_pools["chat-floor"]

@@ -220,14 +220,13 @@ def test_a_pool_without_an_overflow_or_of_another_name_is_refused() -> None:
         fleet_of(config_of(), Bounds(pool="x", floor_nodes=1, ceiling_nodes=3, replicas_per_node=1, lead_time_s=600))
 
 
-@given(
-    spans=st.lists(st.tuples(st.floats(-500, 1700), st.floats(0, 900)), max_size=30),
-)
-def test_edges_added_up_are_the_exact_time_in_flight(spans: list[tuple[float, float]]) -> None:
+# Times in milliseconds, as a ledger has them.
+@given(spans=st.lists(st.tuples(st.integers(-500_000, 1_700_000), st.integers(0, 900_000)), max_size=30))
+def test_edges_added_up_are_the_exact_time_in_flight(spans: list[tuple[int, int]]) -> None:
     bins = 120
     edges: dict[tuple[int, int], list[float]] = {}
     for start, lasting in spans:
-        for at, step in ((start / BIN_S, 1), ((start + lasting) / BIN_S, -1)):
+        for at, step in ((start / 1000 / BIN_S, 1), ((start + lasting) / 1000 / BIN_S, -1)):
             inside = min(max(at, 0.0), float(bins))
             row = edges.setdefault((int(inside), step), [0, 0.0, 0])
             row[0] += 1
@@ -238,9 +237,9 @@ def test_edges_added_up_are_the_exact_time_in_flight(spans: list[tuple[float, fl
         for (bin_, step), (n, part, arrived) in edges.items()
     ]
     arrivals, in_flight = added_up(rows, bins)
-    held = sum(max(0.0, min(start + lasting, 1200.0) - max(start, 0.0)) for start, lasting in spans)
+    held = sum(max(0, min(start + lasting, 1_200_000) - max(start, 0)) for start, lasting in spans) / 1000
     assert in_flight.sum() * BIN_S == pytest.approx(held, abs=1e-6)
-    assert arrivals.sum() == sum(0 <= start < 1200 for start, _ in spans)
+    assert arrivals.sum() == sum(0 <= start < 1_200_000 for start, _ in spans)
 
 
 # -- said --------------------------------------------------------------------------------------------------------------

@@ -179,7 +179,8 @@ def test_an_hourly_floor_is_chosen_only_where_it_is_allowed(wave: Demand, a100: 
     assert same.plan_usd == pytest.approx(hourly.usd_per_month), "in every world it decides anew"
 
 
-def test_an_hourly_floor_keeps_the_caps(wave: Demand, a100: Tariff) -> None:
+def test_an_hourly_floor_keeps_the_caps(a100: Tariff) -> None:
+    wave = daily_demand(days=5)
     peak = int(wave.need.max())
     held = make_plan(wave, a100, Constraints(hourly=True, dedicated_cap=4)).dedicated
     assert held.max() <= 4
