@@ -44,6 +44,21 @@ class Refusal(Exception):
     """One sentence for a person: what, why, and the next step."""
 
 
+# What takes longest to compile of what nearly every command imports.
+IMPORTED = (
+    "headrace_components",
+    "headrace_policies",
+    "pulumi_kubernetes.apps.v1",
+    "pulumi_kubernetes.core.v1",
+    "polars",
+    "scipy.optimize",
+    "statsforecast",
+    "aiohttp.web",
+    "boto3",
+    "hypothesis.strategies",
+)
+
+
 def cache_root():
     # type: () -> Path
     """As `headrace_sandbox.cache.root`, which can't be imported before there is an environment."""
@@ -164,6 +179,8 @@ def make_environment():
     run([*install, "--require-hashes", "-r", str(LOCK)], "installing the locked requirements")
     # The project itself is built with the locked hatchling: no isolation, so nothing unpinned is downloaded for it.
     run([*install, "--no-deps", "--no-build-isolation", "-e", str(ROOT)], "installing the project itself")
+    # Once, by one process: the tests' workers and the engine's plugins would each compile the same at their start.
+    run([str(python), "-c", f"import {', '.join(IMPORTED)}"], "compiling what is imported most")
     wrapper = VENV / "bin" / "pulumi"
     wrapper.write_text(f'#!/bin/sh\nexec "{python}" -m headrace_sandbox.wrapper "$@"\n', encoding="utf-8")
     wrapper.chmod(0o755)
