@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-from importlib.resources import files
 from typing import Any, Final
 
-from headrace_components import devices, serving
+from headrace_components import devices, scripts, serving
 
 Manifest = dict[str, Any]
 
 NAME: Final = "node-follower"
-_SCRIPT_DIRECTORY: Final = "/opt/headrace"
-# Nodes are no part of a namespace, so this right is the cluster's; the pool's name keeps it apart from other pools'.
 _GROUP: Final = "rbac.authorization.k8s.io"
 
 
@@ -28,16 +24,9 @@ def _selector(pool: str) -> dict[str, str]:
     return {"app.kubernetes.io/name": NAME, devices.POOL_LABEL: pool}
 
 
-def script() -> str:
-    """The pod's script."""
-    return (files("headrace_components") / "runtime" / "follow_nodes.py").read_text(encoding="utf-8")
-
-
 def script_map(pool: str) -> Manifest:
-    """The script; its name carries the content's digest."""
-    text = script()
-    name = f"{NAME}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-    return {"metadata": {**_meta(pool), "name": name}, "immutable": True, "data": {"follow_nodes.py": text}}
+    """The pod's script."""
+    return scripts.config_map("follow_nodes.py", serving.pool_namespace(pool), _labels(pool), name=NAME)
 
 
 def service_account(pool: str) -> Manifest:
@@ -70,7 +59,7 @@ def role_binding(pool: str) -> Manifest:
 
 
 def cluster_role(pool: str) -> Manifest:
-    """Nodes may be listed."""
+    """Nodes may be listed. They are in no namespace, so the right is the cluster's; its name holds the pool's."""
     return {
         "metadata": {"name": f"{NAME}-{pool}", "labels": _labels(pool)},
         "rules": [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]}],
@@ -108,7 +97,7 @@ def deployment(pool: str, image: str, script_name: str, per_node: int) -> Manife
     container = {
         "name": NAME,
         "image": image,
-        "command": ["python3", f"{_SCRIPT_DIRECTORY}/follow_nodes.py"],
+        "command": ["python3", f"{scripts.DIRECTORY}/follow_nodes.py"],
         "env": [
             {"name": "POOL_SELECTOR", "value": f"{devices.POOL_LABEL}={pool}"},
             {"name": "NAMESPACE", "value": serving.pool_namespace(pool)},
@@ -117,7 +106,7 @@ def deployment(pool: str, image: str, script_name: str, per_node: int) -> Manife
         ],
         "securityContext": serving.container_security(),
         "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "64Mi"}},
-        "volumeMounts": [{"name": "script", "mountPath": _SCRIPT_DIRECTORY, "readOnly": True}],
+        "volumeMounts": [{"name": "script", "mountPath": scripts.DIRECTORY, "readOnly": True}],
     }
     return {
         "metadata": _meta(pool),

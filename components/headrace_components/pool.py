@@ -148,13 +148,13 @@ class DedicatedPool(pulumi.ComponentResource):
         self._args = args
 
         group = self._node_group()
-        self._schedules(group)
+        self.scaling_group_name = group.resources.apply(autoscaling_group_name)
+        self._schedules()
         reader = self._reader_role()
         self._device_software(group)
         self._model_server(group, reader)
         self.node_group_name = group.node_group_name
-        self.replicas_per_node = serving.replicas_per_node(name, plan.instance, plan.release)
-        self.scaling_group_name = group.resources.apply(autoscaling_group_name)
+        self.replicas_per_node = plan.replicas_per_node
         within_cluster = f"{plan.facts.namespace}.svc.cluster.local:{serving.PORT}"
         self.service_url = pulumi.Output.from_input(f"http://model-server.{within_cluster}")
         self.metrics_url = pulumi.Output.from_input(f"http://model-server-replicas.{within_cluster}/metrics")
@@ -243,17 +243,16 @@ class DedicatedPool(pulumi.ComponentResource):
                 parent=self,
                 # Between two schedules the group has as many nodes as the last one said, and with an hourly floor as
                 # the hour's decision says; setting it back to the floor in the middle of a peak would stop serving.
-                ignore_changes=["scalingConfig.desiredSize"] if settings.schedules or settings.hourly_floor else None,
+                ignore_changes=["scalingConfig.desiredSize"] if settings.follows_nodes else None,
             ),
         )
 
-    def _schedules(self, group: aws.eks.NodeGroup) -> None:
-        scaling_group = group.resources.apply(autoscaling_group_name)
+    def _schedules(self) -> None:
         for schedule in self._plan.settings.schedules:
             aws.autoscaling.Schedule(
                 f"{self._name}-{schedule.name}",
                 scheduled_action_name=schedule.name,
-                autoscaling_group_name=scaling_group,
+                autoscaling_group_name=self.scaling_group_name,
                 recurrence=schedule.cron,
                 time_zone=schedule.time_zone,
                 min_size=schedule.floor_nodes,
@@ -334,9 +333,9 @@ class DedicatedPool(pulumi.ComponentResource):
             **kube.properties(serving.deployment(server, script["metadata"]["name"])),
         )
         if follows:
-            self._node_follower(server, space)
+            self._node_follower(space)
 
-    def _node_follower(self, server: serving.Server, space: kubernetes.core.v1.Namespace) -> None:
+    def _node_follower(self, space: kubernetes.core.v1.Namespace) -> None:
         """Model servers for the nodes that schedules, an hourly floor or an operator bring, and none for those gone."""
         name = f"{self._name}-{follower.NAME}"
         within = pulumi.ResourceOptions(parent=self, depends_on=[space])
@@ -365,7 +364,7 @@ class DedicatedPool(pulumi.ComponentResource):
                     self._name,
                     self._registry.mapped(images.PYTHON),
                     script["metadata"]["name"],
-                    serving.replicas_per_node(server.pool, server.instance, server.release),
+                    self._plan.replicas_per_node,
                 )
             ),
         )

@@ -27,6 +27,7 @@ class PoolPlan:
     release: ModelRelease
     zones: tuple[str, ...]
     replicas: int
+    replicas_per_node: int
     facts: DedicatedPoolFacts
 
     def server(self, registry: Registry, region: str) -> serving.Server:
@@ -84,7 +85,8 @@ def plan_pool(
         )
     require_digest(release.image, f"releases.{workload.release}.image")
     zones = nodes.pool_zones(name, settings.capacity, settings.zones, network_zones)
-    replicas = _replicas(name, settings, serving.replicas_per_node(name, instance, release))
+    per_node = serving.replicas_per_node(name, instance, release)
+    replicas = _replicas(name, settings, per_node)
     return PoolPlan(
         name=name,
         settings=settings,
@@ -93,6 +95,7 @@ def plan_pool(
         release=release,
         zones=zones,
         replicas=replicas,
+        replicas_per_node=per_node,
         facts=_facts(name, place, settings, instance, workload, release, kubernetes_version, zones, replicas),
     )
 

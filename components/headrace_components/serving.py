@@ -6,16 +6,14 @@ weights than the release names. A DaemonSet holds the image on every node of the
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any, Final
 
 from headrace.catalog.schema import InstanceType
 from headrace.errors import refuse
 from headrace.settings.releases import ModelRelease, Workload
-from headrace_components import devices, tenancy
+from headrace_components import devices, scripts, tenancy
 
 Manifest = dict[str, Any]
 
@@ -23,7 +21,6 @@ PORT: Final = 8000
 SERVICE_ACCOUNT: Final = "model-server"
 DEPLOYMENT: Final = "model-server"
 MODEL_DIRECTORY: Final = "/models/release"
-SCRIPT_DIRECTORY: Final = "/opt/headrace"
 USER_ID: Final = 10001
 # A cautious rate for the sum of both steps, S3 to disk and disk to GPU. Compilation and CUDA graphs take minutes of
 # their own however small the model is.
@@ -90,11 +87,6 @@ def replicas_per_node(pool: str, instance: InstanceType, release: ModelRelease) 
     return instance.gpu_count // release.tensor_parallel
 
 
-def fetch_script() -> str:
-    """The text of the init container's script."""
-    return (files("headrace_components") / "runtime" / "fetch_release.py").read_text(encoding="utf-8")
-
-
 def namespace(server: Server) -> Manifest:
     """The pool's namespace: restricted, so that model servers need no exception."""
     modes = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
@@ -110,17 +102,8 @@ def service_account(server: Server) -> Manifest:
 
 
 def script_map(server: Server) -> Manifest:
-    """The script as a ConfigMap. Its name carries the content's digest, so a pod's script never changes under it."""
-    script = fetch_script()
-    return {
-        "metadata": {
-            "name": f"fetch-release-{hashlib.sha256(script.encode()).hexdigest()[:8]}",
-            "namespace": server.namespace,
-            "labels": server.labels,
-        },
-        "immutable": True,
-        "data": {"fetch_release.py": script},
-    }
+    """The script of the init container."""
+    return scripts.config_map("fetch_release.py", server.namespace, server.labels, name="fetch-release")
 
 
 def service(server: Server) -> Manifest:
@@ -267,7 +250,7 @@ def _pod(server: Server, script_name: str) -> dict[str, Any]:
             {
                 "name": "fetch-release",
                 "image": server.image,
-                "command": ["python3", f"{SCRIPT_DIRECTORY}/fetch_release.py"],
+                "command": ["python3", f"{scripts.DIRECTORY}/fetch_release.py"],
                 "env": [
                     {"name": "ARTIFACT_URI", "value": release.artifact_uri},
                     {"name": "ARTIFACT_DIGEST", "value": release.artifact_digest},
@@ -278,7 +261,7 @@ def _pod(server: Server, script_name: str) -> dict[str, Any]:
                 "resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "2Gi"}},
                 "volumeMounts": [
                     {"name": "models", "mountPath": "/models"},
-                    {"name": "script", "mountPath": SCRIPT_DIRECTORY, "readOnly": True},
+                    {"name": "script", "mountPath": scripts.DIRECTORY, "readOnly": True},
                     {"name": "scratch", "mountPath": "/tmp"},  # noqa: S108 # a mount of the pod, not of this machine
                 ],
             }

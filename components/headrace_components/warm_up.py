@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-from importlib.resources import files
 from typing import Any, Final
 
-from headrace_components import devices, serving, tenancy
+from headrace_components import devices, scripts, serving, tenancy
 
 Manifest = dict[str, Any]
 
 EVERY: Final = "*/5 * * * *"
-_SCRIPT_DIRECTORY: Final = "/opt/headrace"
 _SECRET: Final = "runpod"  # noqa: S105 - the name of a Secret
 _DEADLINE_S: Final = 120
 
@@ -25,11 +22,6 @@ def _labels(pool: str) -> dict[str, str]:
     return devices.labels("warm-up", pool)
 
 
-def script() -> str:
-    """The job's script."""
-    return (files("headrace_components") / "runtime" / "warm_up.py").read_text(encoding="utf-8")
-
-
 def namespace(pool: str) -> Manifest:
     """Restricted; it holds a key of the vendor, so nobody else works in it."""
     modes = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
@@ -37,17 +29,8 @@ def namespace(pool: str) -> Manifest:
 
 
 def script_map(pool: str) -> Manifest:
-    """The script; its name carries the content's digest."""
-    text = script()
-    return {
-        "metadata": {
-            "name": f"warm-up-{hashlib.sha256(text.encode()).hexdigest()[:8]}",
-            "namespace": namespace_name(pool),
-            "labels": _labels(pool),
-        },
-        "immutable": True,
-        "data": {"warm_up.py": text},
-    }
+    """The job's script."""
+    return scripts.config_map("warm_up.py", namespace_name(pool), _labels(pool), name="warm-up")
 
 
 def secret(pool: str, key: Any) -> Manifest:
@@ -82,7 +65,7 @@ def cron_job(pool: str, image: str, script_name: str, *, rest_url: str, endpoint
     container = {
         "name": "warm-up",
         "image": image,
-        "command": ["python3", f"{_SCRIPT_DIRECTORY}/warm_up.py"],
+        "command": ["python3", f"{scripts.DIRECTORY}/warm_up.py"],
         "env": [
             {"name": "RUNPOD_REST_URL", "value": rest_url},
             {"name": "ENDPOINT_ID", "value": endpoint},
@@ -91,7 +74,7 @@ def cron_job(pool: str, image: str, script_name: str, *, rest_url: str, endpoint
         ],
         "securityContext": serving.container_security(),
         "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "64Mi"}},
-        "volumeMounts": [{"name": "script", "mountPath": _SCRIPT_DIRECTORY, "readOnly": True}],
+        "volumeMounts": [{"name": "script", "mountPath": scripts.DIRECTORY, "readOnly": True}],
     }
     return {
         "metadata": {"name": "warm-up", "namespace": space, "labels": marks},

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from headrace.planner.arrays import BIN_S, DAY_HOURS, HOUR_S, WEEK_HOURS, Floats, Ints
 from headrace.planner.caps import hour_peaks, least_held
-from headrace.planner.levels import Demand, cost_per_hour, level_tables
+from headrace.planner.levels import Demand, LevelTables, cost_per_hour, level_tables
 from headrace.planner.mixing import adaptive
 from headrace.planner.policies import hourly_costs
 from headrace.planner.schedule import changes, switch_cost_usd
@@ -137,7 +137,8 @@ def choose(history: History, tariff: Tariff, fleet: Fleet) -> Choice:
     last = demand.gpus[-HOUR_S // BIN_S :]
     if hours < FEWEST_HOURS:
         return _short(fleet, hours, mean=float(last.mean()), peak=_whole(last))
-    walked = decisions(demand, tariff, fleet.serverless_replicas)
+    tables = level_tables(demand, tariff)
+    walked = decisions(demand, tariff, fleet.serverless_replicas, tables)
     nodes = fleet.nodes(walked)
     wanted = int(walked[-1])
     chosen = int(nodes[-1])
@@ -151,7 +152,7 @@ def choose(history: History, tariff: Tariff, fleet: Fleet) -> Choice:
         gap_windows=int(missing[-hours * WINDOWS_PER_HOUR :].sum()),
         mean_replicas=float(last.mean()),
         peak_replicas=_whole(last),
-        saved_usd_hour=_saved(demand, tariff, fleet, nodes, compared) if compared else None,
+        saved_usd_hour=_saved(tables, tariff, fleet, nodes, compared) if compared else None,
         compared_hours=compared,
     )
 
@@ -177,11 +178,11 @@ def demand_of(history: History, slots_per_replica: int) -> Demand:
     return Demand(origin_s=history.end_s - history.hours * HOUR_S, gpus=filled[-bins:])
 
 
-def decisions(demand: Demand, tariff: Tariff, serverless_cap: int | None) -> Ints:
+def decisions(demand: Demand, tariff: Tariff, serverless_cap: int | None, tables: LevelTables | None = None) -> Ints:
     """The reactive policy, and at least what the serverless cap leaves to the floor: replicas, [hours + 1]. The last
     one is for the hour after the data."""
     train = max(min(TRAIN_HOURS, demand.hours // 2), 1)
-    held = adaptive(hourly_costs(demand, tariff, history_hours=train))
+    held = adaptive(hourly_costs(demand, tariff, history_hours=train, tables=tables))
     if serverless_cap is None:
         return held
     peaks = hour_peaks(demand)
@@ -192,9 +193,9 @@ def decisions(demand: Demand, tariff: Tariff, serverless_cap: int | None) -> Int
     return np.maximum(held, least)
 
 
-def _saved(demand: Demand, tariff: Tariff, fleet: Fleet, nodes: Ints, hours: int) -> float:
+def _saved(tables: LevelTables, tariff: Tariff, fleet: Fleet, nodes: Ints, hours: int) -> float:
     """US dollars an hour: the floor alone against these decisions, starts of nodes included, over the last hours."""
-    serverless = level_tables(demand, tariff).serverless_usd(tariff)[-hours:]
+    serverless = tables.serverless_usd(tariff)[-hours:]
     held = nodes[-hours - 1 : -1] * fleet.replicas_per_node
     floor = np.full(hours, fleet.floor_nodes * fleet.replicas_per_node, dtype=np.int64)
     started = changes(held) - int(held[0])

@@ -59,3 +59,8 @@ class MemorySink:
 
     async def close(self) -> None:
         """Nothing is held."""
+
+
+def identifier(name: str) -> str:
+    """A name as SQL quotes it."""
+    return '"' + name.replace('"', '""') + '"'

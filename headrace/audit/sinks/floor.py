@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from importlib.resources import files
 
+from headrace.audit.sinks.base import identifier
+
 
 def schema() -> str:
     """The tables and the view; they come after the ledger's."""
@@ -13,7 +15,7 @@ def schema() -> str:
 def grants(role: str) -> str:
     """What the role may do: read when requests held a model server, keep windows, and note down its decisions. It sees
     no entry of the ledger, and of a decision it may change later only whether it was carried out."""
-    name = '"' + role.replace('"', '""') + '"'
+    name = identifier(role)
     return (
         f"GRANT USAGE ON SCHEMA headrace TO {name}; "
         f"GRANT SELECT ON headrace.work TO {name}; "

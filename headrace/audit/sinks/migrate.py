@@ -19,7 +19,7 @@ from typing import Final
 import asyncpg  # type: ignore[import-untyped] # asyncpg 0.32 ships no py.typed
 
 from headrace.audit.sinks import floor
-from headrace.audit.sinks.base import SinkUnavailable
+from headrace.audit.sinks.base import SinkUnavailable, identifier
 from headrace.audit.sinks.postgres import grants, schema
 from headrace.errors import refuse
 
@@ -89,7 +89,7 @@ def floor_statements(role: str, password: str) -> tuple[str, ...]:
 
 
 def _role(role: str, password: str) -> tuple[str, str]:
-    name = '"' + role.replace('"', '""') + '"'
+    name = identifier(role)
     text = "'" + role.replace("'", "''") + "'"
     make = (
         f"DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {text}) "

@@ -11,7 +11,7 @@ import asyncpg  # type: ignore[import-untyped] # asyncpg 0.32 ships no py.typed
 
 from headrace.audit.chain import Link
 from headrace.audit.record import Entry, RecordError, outline, parse
-from headrace.audit.sinks.base import SinkConflict, SinkUnavailable, Unstorable
+from headrace.audit.sinks.base import SinkConflict, SinkUnavailable, Unstorable, identifier
 
 _TIMEOUT_S: Final = 10.0
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -48,7 +48,7 @@ def schema() -> str:
 
 def grants(role: str) -> str:
     """What the router's role may do: insert and select."""
-    name = '"' + role.replace('"', '""') + '"'
+    name = identifier(role)
     return f"GRANT USAGE ON SCHEMA headrace TO {name}; GRANT INSERT, SELECT ON headrace.entries TO {name};"
 
 
