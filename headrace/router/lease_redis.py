@@ -21,6 +21,8 @@ import redis.asyncio as aioredis
 from redis.exceptions import RedisError
 
 from headrace.errors import refuse
+from headrace.router.callers import Callers
+from headrace.router.callers_redis import CallerNotes
 from headrace.router.engine import Engine
 from headrace.router.lease import Ask, Other, asks
 from headrace.router.thresholds import Elsewhere
@@ -181,7 +183,13 @@ class RedisLeaser:
     """Keeps this replica's shares. Numbers pass as text: doubles in Lua hold 53 bits, a year's budget needs less."""
 
     def __init__(
-        self, url: str, replica: str, engine: Engine, *, failed: Callable[[str], None] = lambda _: None
+        self,
+        url: str,
+        replica: str,
+        engine: Engine,
+        *,
+        callers: Callers | None = None,
+        failed: Callable[[str], None] = lambda _: None,
     ) -> None:
         if not replica or not replica.isprintable() or " " in replica:
             raise refuse(
@@ -199,6 +207,13 @@ class RedisLeaser:
         self._claims: dict[str, tuple[int, int]] = {}
         self._heard = float("-inf")
         self._lost = False
+        self._callers: CallerNotes | None = None
+        if callers is not None:
+            self._callers = CallerNotes(self._redis, lambda: f"{self._prefix()}callers", callers, engine.clock)
+
+    def _prefix(self) -> str:
+        """Of all keys; the braces keep them in one slot of a cluster."""
+        return f"headrace:{{{self._engine.policy.environment}}}:"
 
     def _key(self, name: str, period: str) -> str:
         """Limit by name; a month's money is a limit of its own."""
@@ -246,6 +261,8 @@ class RedisLeaser:
                 period=period,
             )
         self._heard, self._lost, self._others = started, False, everything
+        if self._callers is not None:
+            await self._callers.step()
 
     def _take(self, asked: Sequence[Ask], heard: Sequence[_Heard]) -> None:
         """What Redis said of some limits is in force."""
@@ -259,7 +276,7 @@ class RedisLeaser:
 
     async def _say(self, asked: Sequence[Ask], period: str) -> list[str]:
         """Publishes, takes what is free, and hears of the others."""
-        prefix = f"headrace:{{{self._engine.policy.environment}}}:"
+        prefix = self._prefix()
         arguments: list[str | int] = [self._replica, int(TAKEOVER_S * 1000), int(GRACE_S * 1000)]
         for ask in asked:
             arguments += [

@@ -114,7 +114,7 @@ class Router:
             journal=self._journal,
             metrics=self.metrics,
             retries=RetryBudget(),
-            callers=Callers(self.engine.policy.caller_breaker),
+            callers=Callers(self.engine.policy.caller_breaker, secret=options.hash_secret),
         )
         self._api = Api(
             services,
@@ -132,7 +132,11 @@ class Router:
             from headrace.router.lease_redis import RedisLeaser
 
             self.leaser = RedisLeaser(
-                options.redis_url, options.replica, self.engine, failed=self.metrics.background_failed
+                options.redis_url,
+                options.replica,
+                self.engine,
+                callers=services.callers,
+                failed=self.metrics.background_failed,
             )
             await self.leaser.step()  # hears of the others
             await self.leaser.step()  # takes its part

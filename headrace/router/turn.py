@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from headrace.audit.spool import SpoolBroken
-from headrace.router.callers import Callers, fingerprint
+from headrace.router.callers import Callers
 from headrace.router.classify import Caller, Parsed
 from headrace.router.config import PoolConfig
 from headrace.router.engine import Admission, Engine, RetryBudget
@@ -125,7 +125,7 @@ class Turn:
     def enter(self) -> Refusal | None:
         """The 429 of a caller that repeats itself, or None. Recorded."""
         services = self._services
-        mark = fingerprint(self.facts.workload, self._parsed.prompt_digest_input)
+        mark = services.callers.mark(f"{self.facts.tenant}/{self.facts.workload}", self._parsed.prompt_digest_input)
         stopped = services.callers.admit(self._who, mark, self.arrived)
         if stopped is not None:
             services.metrics.caller_stopped(self.facts.tenant)
