@@ -36,6 +36,13 @@ IN_FLIGHT_METRIC: Final = "headrace_in_flight"
 CPU_PERCENT: Final = 70
 TIER: Final = {"headrace.dev/tier": "router"}
 TAINT: Final[Mapping[str, str]] = {"key": "headrace.dev/tier", "value": "router", "effect": "NO_SCHEDULE"}
+# The same taint as pods tolerate it (Kubernetes' spelling of the effect, not EKS's).
+TOLERATION: Final[Mapping[str, str]] = {
+    "key": TAINT["key"],
+    "operator": "Equal",
+    "value": TAINT["value"],
+    "effect": "NoSchedule",
+}
 
 
 def labels() -> dict[str, str]:

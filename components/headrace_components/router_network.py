@@ -46,12 +46,17 @@ def network_policies(plan: RouterPlan, pool_namespaces: Sequence[str]) -> dict[s
         "allow-https": _egress(
             "allow-https",
             [
-                {"ipBlock": {"cidr": "0.0.0.0/0", "except": list(_PRIVATE)}},
+                public_addresses(),
                 *({"ipBlock": {"cidr": cidr}} for cidr in plan.store_cidrs),
             ],
             [HTTPS],
         ),
     }
+
+
+def public_addresses() -> Manifest:
+    """Every address outside private networks."""
+    return {"ipBlock": {"cidr": "0.0.0.0/0", "except": list(_PRIVATE)}}
 
 
 # What is opened to the router and its migration isn't opened to the jobs beside them (`hourly_floor_manifests`).

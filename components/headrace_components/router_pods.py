@@ -27,8 +27,8 @@ from headrace_components.router_names import (
     REPLICAS_SERVICE,
     SERVICE_ACCOUNT,
     STORAGE_CLASS,
-    TAINT,
     TIER,
+    TOLERATION,
     Manifest,
     labels,
     meta,
@@ -85,9 +85,7 @@ def place() -> dict[str, Any]:
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "nodeSelector": dict(TIER),
-        "tolerations": [
-            {"key": TAINT["key"], "operator": "Equal", "value": TAINT["value"], "effect": "NoSchedule"},
-        ],
+        "tolerations": [dict(TOLERATION)],
         "securityContext": serving.pod_security(),
     }
 

@@ -1,10 +1,13 @@
-"""The warm-up of a RunPod endpoint as Kubernetes manifests: a CronJob that keeps the minimum workers on schedule."""
+"""The warm-up of a RunPod endpoint as Kubernetes manifests: a CronJob that keeps the minimum workers on schedule.
+
+It calls the vendor's API over the internet, so it runs on the router's machines: all other subnets have no way out.
+"""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from headrace_components import devices, scripts, serving, tenancy
+from headrace_components import devices, router_names, router_network, scripts, serving, tenancy
 
 Manifest = dict[str, Any]
 
@@ -43,7 +46,7 @@ def secret(pool: str, key: Any) -> Manifest:
 
 
 def network_policies(pool: str) -> dict[str, Manifest]:
-    """Nothing in; DNS and HTTPS out."""
+    """Nothing in; DNS and HTTPS to public addresses out: the router's machines, on which it runs, reach more."""
     space, marks = namespace_name(pool), _labels(pool)
     return {
         "default-deny": tenancy.default_deny(space, marks),
@@ -53,7 +56,7 @@ def network_policies(pool: str) -> dict[str, Manifest]:
             "spec": {
                 "podSelector": {},
                 "policyTypes": ["Egress"],
-                "egress": [{"ports": [{"protocol": "TCP", "port": 443}]}],
+                "egress": [{"to": [router_network.public_addresses()], "ports": [{"protocol": "TCP", "port": 443}]}],
             },
         },
     }
@@ -96,6 +99,8 @@ def cron_job(pool: str, image: str, script_name: str, *, rest_url: str, endpoint
                             "restartPolicy": "Never",
                             "automountServiceAccountToken": False,
                             "enableServiceLinks": False,
+                            "nodeSelector": dict(router_names.TIER),
+                            "tolerations": [dict(router_names.TOLERATION)],
                             "securityContext": serving.pod_security(),
                             "containers": [container],
                             "volumes": [{"name": "script", "configMap": {"name": script_name}}],

@@ -1,9 +1,10 @@
 """Machines other than the router's that can reach the internet.
 
 **What.** No subnet in which a node group or the cluster's interfaces stand has a default route out. Only the router's
-nodes may stand in one: they carry the taint `headrace.dev/tier=router`, which keeps other pods off, and only pods in
-`routerNamespaces` tolerate it. The router's own network policies deny by default and allow its pools, its data stores
-and the serverless providers; that of an hourly floor's job beside it allows the data stores and AWS's endpoints.
+nodes may stand in one: they carry the taint `headrace.dev/tier=router`, which keeps other pods off. Only pods in
+`routerNamespaces` tolerate it, and the job in `serverless-<pool>` that sets the minimum of a serverless pool.
+The router's own network policies deny by default and allow its pools, its data stores and the serverless providers;
+that of an hourly floor's job beside it allows the data stores and AWS's endpoints.
 
 **Why.** What has a way out can send prompts and weights out. One way, through the router, can be watched and priced.
 
@@ -21,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from headrace.rules import pods
+from headrace.rules import pods, serverless_pools
 from headrace.rules.facts import HourlyFloorFacts, RouterFacts
 from headrace.rules.finding import Severity
 from headrace.rules.graph import Graph, Resource, Unknown
@@ -54,8 +55,10 @@ def check(view: View) -> Iterator[Said]:
             yield from _place(graph, group, "subnetIds", group.get("subnetIds"))
     for cluster in graph.of(_CLUSTER):
         yield from _place(graph, cluster, "vpcConfig", cluster.at("vpcConfig.subnetIds"))
+    # The warm-up of a RunPod pool calls the vendor, and has a namespace of its own for the vendor's key.
+    warming = {f"serverless-{one.name}" for one in serverless_pools.pools(view)}
     for workload, _ in pods.of_the_router(graph):
-        if pods.namespace_of(workload) not in view.words("routerNamespaces"):
+        if pods.namespace_of(workload) not in {*view.words("routerNamespaces"), *warming}:
             yield Broken(
                 resource=workload.urn,
                 sentence="its pods tolerate the taint of the router's nodes, so they would share its way out",
@@ -123,7 +126,19 @@ RULE: Final = Rule(
     description="Only the router's subnets have a way to the internet.",
     remediation="put the machines into private or intra subnets of PrivateNetwork and reach AWS through VPC endpoints",
     references=("SOC 2 CC6.6", "GDPR article 32"),
-    reads=(NODE_GROUP, _CLUSTER, SUBNET, ASSOCIATION, ROUTE_TABLE, ROUTE, *pods.KINDS, "router", "hourlyFloor"),
+    reads=(
+        NODE_GROUP,
+        _CLUSTER,
+        SUBNET,
+        ASSOCIATION,
+        ROUTE_TABLE,
+        ROUTE,
+        *pods.KINDS,
+        "router",
+        "hourlyFloor",
+        "serverlessPool",
+        "settings",
+    ),
     since="0.1.0",
     early=(ROUTE, "headrace:index:Router", "headrace:index:HourlyFloor", *pods.KINDS),
     parameters=(

@@ -236,6 +236,7 @@ RAW: Final[list[tuple[str, tuple[str, dict[str, Any]], set[str]]]] = [
     ("one router", _router_pods(replicas=1), {"router-not-redundant"}),
     ("router in one zone", _router_pods(replicas=1, topologySpreadConstraints=[]), {"router-not-redundant"}),
     ("guest on the router's nodes", _router_pods(namespace="search-assistant-sandbox", replicas=0), {"egress-beside-the-router", "router-not-redundant"}),
+    ("a stranger in a warm-up's place", _router_pods(namespace="serverless-other", replicas=0), {"egress-beside-the-router", "router-not-redundant"}),
     ("nodes with another taint", ("aws:eks/nodeGroup:NodeGroup", {"instanceTypes": ["m7i.xlarge"], "subnetIds": ["network-router-a-id"], "taints": [{"key": "headrace.dev/tier", "value": "batch", "effect": "NO_SCHEDULE"}]}), {"egress-beside-the-router"}),
     ("a taint that keeps nobody off", ("aws:eks/nodeGroup:NodeGroup", {"instanceTypes": ["m7i.xlarge"], "subnetIds": ["network-router-a-id"], "taints": [{"key": "headrace.dev/tier", "value": "router", "effect": "PREFER_NO_SCHEDULE"}]}), {"egress-beside-the-router"}),
     # residency

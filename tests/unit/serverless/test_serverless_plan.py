@@ -163,3 +163,18 @@ def test_the_warm_up_job_holds_its_key_in_a_secret_and_never_overlaps() -> None:
     assert spec["concurrencyPolicy"] == "Forbid"
     assert pod["automountServiceAccountToken"] is False
     assert spec["jobTemplate"]["spec"]["activeDeadlineSeconds"] < 300, "a run ends before the next is due"
+
+
+def test_the_warm_up_job_runs_where_there_is_a_way_to_the_vendor() -> None:
+    job = warm_up.cron_job("chat", "image", "map", rest_url="https://x", endpoint="e1", schedule="{}")
+    pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert pod["nodeSelector"] == {"headrace.dev/tier": "router"}, "only the router's subnets have a way out"
+    (toleration,) = pod["tolerations"]
+    assert (toleration["key"], toleration["value"], toleration["effect"]) == (
+        "headrace.dev/tier",
+        "router",
+        "NoSchedule",
+    )
+    (rule,) = warm_up.network_policies("chat")["allow-https"]["spec"]["egress"]
+    (block,) = (peer["ipBlock"] for peer in rule["to"])
+    assert "10.0.0.0/8" in block["except"], "nothing of the network itself"
