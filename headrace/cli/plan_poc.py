@@ -13,8 +13,9 @@ import polars as pl
 from headrace.cli.plan_options import json_option, print_json
 from headrace.errors import refuse
 from headrace.planner.demand_file import read_table
+from headrace.planner.moments import seconds, time_unit
 from headrace.planner.poc import DEFAULT_SAVING, Side, judge
-from headrace.planner.sources import match, seconds, time_unit
+from headrace.planner.sources import match
 
 COLUMNS: Final = {
     "timestamp": ("timestamp", "ts", "time", "at"),
@@ -75,7 +76,7 @@ def _side(path: Path, option: str) -> Side:
             reason=f"it has {', '.join(frame.columns[:12])}",
             next_step="give timestamp, cost_usd, latency_s (or latency_ms) and status or failed for each request",
         )
-    unit = time_unit(frame.lazy(), names["timestamp"])
+    unit = time_unit(frame.lazy(), names["timestamp"], option=option)
     latency = (
         pl.col(names["latency_s"]).cast(pl.Float64, strict=False)
         if "latency_s" in names

@@ -12,9 +12,10 @@ import polars as pl
 from headrace.errors import refuse
 from headrace.planner.arrays import BIN_S, HOUR_S, Floats
 from headrace.planner.levels import Demand
+from headrace.planner.moments import start_seconds
+from headrace.planner.sources import DEMAND_COLUMNS, match
 from headrace.planner.textfile import check_file, separator
 
-COLUMNS: Final = ("start_s", "gpus")
 # A trace of more than five years is taken for milliseconds, and so is a start after the year 5138.
 LONGEST_S: Final = 5 * 366 * 86400.0
 LATEST_S: Final = 1e11
@@ -68,11 +69,8 @@ def _read_csv(path: Path, between: str) -> pl.DataFrame:
 def read_demand(path: Path, *, option: str = "--demand") -> DemandFile:
     """A demand file on the model's grid, in whole hours; see `piecewise` for the end of the last row."""
     frame = read_table(path, option)
-    if any(column not in frame.columns for column in COLUMNS):
-        lower = {column: column.lower() for column in frame.columns}
-        if len(set(lower.values())) == len(lower):
-            frame = frame.rename(lower)
-    missing = [column for column in COLUMNS if column not in frame.columns]
+    names = match({column.lower(): column for column in frame.columns}, DEMAND_COLUMNS)
+    missing = [column for column in DEMAND_COLUMNS if column not in names]
     if missing:
         raise refuse(
             option,
@@ -81,15 +79,15 @@ def read_demand(path: Path, *, option: str = "--demand") -> DemandFile:
             reason=f"it has {', '.join(frame.columns[:12])}",
             next_step="give the columns start_s (seconds) and gpus (concurrent GPUs)",
         )
-    numbers = frame.select(pl.col(column).cast(pl.Float64, strict=False) for column in COLUMNS)
-    start, gpus = numbers["start_s"].to_numpy(), numbers["gpus"].to_numpy()
+    gpus = frame[names["gpus"]].cast(pl.Float64, strict=False).to_numpy()
+    start = frame.select(start_seconds(frame.lazy(), names["start_s"], option)).to_series().to_numpy()
     valid = np.isfinite(start) & np.isfinite(gpus)
     if not valid.any():
         raise refuse(
             option,
             str(path),
             "holds no row with two numbers",
-            reason=f"its first row is {', '.join(f'{name} {frame[name][0]!r}' for name in COLUMNS)}",
+            reason=f"its first row is {', '.join(f'{name} {frame[name][0]!r}' for name in names.values())}",
             next_step="give start_s in seconds and gpus as a number",
         )
     start, gpus = start[valid], gpus[valid]

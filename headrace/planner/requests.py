@@ -19,8 +19,9 @@ from headrace.errors import refuse
 from headrace.planner.arrays import BIN_S, BINS_PER_HOUR, HOUR_S, Floats, Ints
 from headrace.planner.demand_file import check_size, check_span
 from headrace.planner.levels import Demand
+from headrace.planner.moments import seconds, time_unit
 from headrace.planner.service import ServiceModel
-from headrace.planner.sources import Source, seconds, time_unit
+from headrace.planner.sources import Source
 from headrace.planner.traffic import BINS_PER_WINDOW, Log, Quality, Traffic, repair, silent_windows
 
 BATCH_ROWS: Final = 500_000
@@ -72,7 +73,7 @@ _VALID: Final = _FINITE & (pl.col("i") >= 0) & (pl.col("o") >= 0)
 
 def shape_of(source: Source, option: str = "TRAFFIC") -> Shape:
     """Counts, time span and mean sizes; refuses a file without a usable row or with times in the wrong unit."""
-    unit = time_unit(source.frame, source.columns["timestamp"])
+    unit = time_unit(source.frame, source.columns["timestamp"], option=option)
     rows = rows_of(source, unit)
     negative = _FINITE & ((pl.col("i") < 0) | (pl.col("o") < 0))
     found = (

@@ -51,6 +51,10 @@ WINDOW_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "feature": ("feature", "category"),
     "model": ("model",),
 }
+DEMAND_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
+    "start_s": ("start_s", "window_start_s", "timestamp", "ts", "time", "at", "start_time", "start"),
+    "gpus": ("gpus", "concurrent_gpus", "gpus_in_use", "gpu_count", "gpus_needed"),
+}
 BILL_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "hour": ("hour", "hour_start_s", "usage_start", "usage_start_time", "lineitem/usagestartdate", "timestamp"),
     "gpu_hours": ("gpu_hours", "usage_amount", "usage_quantity", "gpuhours"),
@@ -141,12 +145,11 @@ def recognise(path: Path, *, option: str = "TRAFFIC") -> Source:
     frame = scan(path, option)
     names = {name.strip().lower(): name for name in frame.collect_schema().names()}
     windows = match(names, WINDOW_COLUMNS)
+    demand = match(names, DEMAND_COLUMNS)
     if {"start_s", "rate_rps"} <= windows.keys():
         return Source(path=path, kind=Kind.WINDOWS, columns=windows, frame=frame)
-    if {"start_s", "gpus"} <= names.keys():
-        return Source(
-            path=path, kind=Kind.DEMAND, columns={"start_s": names["start_s"], "gpus": names["gpus"]}, frame=frame
-        )
+    if {"start_s", "gpus"} <= demand.keys():
+        return Source(path=path, kind=Kind.DEMAND, columns=demand, frame=frame)
     requests = match(names, REQUEST_COLUMNS)
     if {"timestamp", "tokens_in", "tokens_out"} <= requests.keys():
         return Source(path=path, kind=Kind.REQUESTS, columns=requests, frame=frame)
@@ -189,32 +192,3 @@ def prometheus_frame(answer: Mapping[str, object]) -> pl.LazyFrame:
         raise ValueError("no values")
     frame = pl.DataFrame(rows, schema=["start_s", "gpus"], orient="row")
     return frame.group_by("start_s").agg(pl.col("gpus").sum()).sort("start_s").lazy()
-
-
-def seconds(column: str, dtype: pl.DataType, unit: str) -> pl.Expr:
-    """A timestamp column as seconds since its epoch. `unit` is s, ms, us, ns or text."""
-    value = pl.col(column)
-    if isinstance(dtype, pl.Datetime | pl.Date):
-        return value.cast(pl.Datetime("us")).dt.timestamp("us").cast(pl.Float64) / 1e6
-    if unit == "text":
-        tidy = value.str.replace("T", " ").str.replace(r"Z$|\s*(?:\+00:00|UTC)$", "")
-        return tidy.str.to_datetime(strict=False, time_unit="us").dt.timestamp("us").cast(pl.Float64) / 1e6
-    divisor = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}[unit]
-    return value.cast(pl.Float64, strict=False) / divisor
-
-
-def time_unit(frame: pl.LazyFrame, column: str) -> str:
-    """The unit of a timestamp column, by size: a date of this century tells seconds from milli-, micro- and nano-."""
-    dtype = frame.collect_schema()[column]
-    if isinstance(dtype, pl.Datetime | pl.Date):
-        return "s"
-    sample = frame.select(pl.col(column).cast(pl.Float64, strict=False).drop_nulls()).head(1000).collect()
-    numbers = sample[column]
-    if len(numbers) == 0:
-        return "text"
-    middle = numbers.median()
-    size = abs(float(middle)) if isinstance(middle, int | float) else 0.0
-    for unit, least in (("ns", 1e17), ("us", 1e14), ("ms", 1e11)):
-        if size >= least:
-            return unit
-    return "s"

@@ -15,6 +15,7 @@ import numpy as np
 
 from headrace.planner.arrays import BIN_S, DAY_HOURS, HOUR_S, Floats
 from headrace.planner.levels import Demand
+from headrace.planner.moments import TEXT
 
 WINDOW_S: Final = 600
 BINS_PER_WINDOW: Final = WINDOW_S // BIN_S
@@ -60,7 +61,10 @@ class Quality:
             lines.append(f"{self.zero_tokens:,} rows without tokens kept (they cost a start, no time)")
         if self.unsorted:
             lines.append("rows were not in order of time; sorted")
-        if self.time_unit not in ("s", "text"):
+        if self.time_unit.startswith(TEXT):
+            if self.time_unit != TEXT:
+                lines.append(f"dates read as {self.time_unit.removeprefix('text, ')}, as days after the twelfth tell")
+        elif self.time_unit != "s":
             lines.append(f"time stamps are in {self.time_unit} by their size; converted to seconds")
         if self.gap_windows:
             share = self.gap_windows / max(self.windows, 1)

@@ -19,8 +19,9 @@ from headrace.errors import refuse
 from headrace.planner.arrays import BIN_S, BINS_PER_HOUR, HOUR_S, Floats, Ints, in_threads
 from headrace.planner.demand_file import check_size, check_span, piecewise, read_demand
 from headrace.planner.levels import Demand
+from headrace.planner.moments import seconds, start_seconds, time_unit
 from headrace.planner.service import ServiceModel
-from headrace.planner.sources import BILL_COLUMNS, Source, match, seconds, time_unit
+from headrace.planner.sources import BILL_COLUMNS, Source, match
 from headrace.planner.traffic import BINS_PER_WINDOW, WINDOW_S, Quality, Traffic, repair
 
 GROUPINGS: Final = ("tenant", "feature", "model")
@@ -52,7 +53,7 @@ def _window_rows(source: Source) -> pl.LazyFrame:
     nan = float("nan")
     keys = [pl.col(columns[name]).cast(pl.String).alias(name) for name in GROUPINGS if name in columns]
     return source.frame.select(
-        number("start_s", nan).alias("t"),
+        start_seconds(source.frame, columns["start_s"], "TRAFFIC").alias("t"),
         number("rate_rps", nan).alias("rate"),
         number("cv", 1.0).fill_null(1.0).alias("cv"),
         number("tokens_in", nan).fill_null(nan).alias("i"),
@@ -241,7 +242,7 @@ def bill_traffic(source: Source, option: str = "TRAFFIC") -> Traffic:
     """GPU-hours per hour of a billing export, summed over its lines; bursts within an hour are invisible."""
     columns = source.columns
     schema = source.frame.collect_schema()
-    unit = time_unit(source.frame, columns["hour"])
+    unit = time_unit(source.frame, columns["hour"], option=option)
     if "gpu_hours" in columns:
         amount = pl.col(columns["gpu_hours"]).cast(pl.Float64, strict=False)
     else:

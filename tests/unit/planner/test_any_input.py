@@ -86,12 +86,12 @@ def test_the_same_demand_in_another_dress_is_the_same_demand(
     [
         ("ms.csv", "start_s,gpus\n" + "".join(f"{hour * 3_600_000},2\n" for hour in range(40)), "looks like millis"),
         ("ms.csv", "start_s,gpus\n" + "".join(f"{step * 10_000},2\n" for step in range(40)), "looks like millis"),
-        ("iso.csv", "start_s,gpus\n2026-11-01T00:00:00Z,3\n", "its first row is start_s '2026-11-01T00:00:00Z'"),
+        ("words.csv", "start_s,gpus\nSunday noon,3\n", "its first row is start_s 'Sunday noon'"),
         ("utf16.csv", "start_s,gpus\n0,1\n".encode("utf-16"), "is no text in UTF-8"),
         ("plain.csv.gz", "start_s,gpus\n0,1\n", "isn't compressed as its name says"),
         ("cut.csv.gz", gzip.compress(PLAIN.encode())[:40], "can't be unpacked"),
     ],
-    ids=["hours in milliseconds", "steps in milliseconds", "ISO times", "UTF-16", "not compressed", "cut short"],
+    ids=["hours in milliseconds", "steps in milliseconds", "times in words", "UTF-16", "not compressed", "cut short"],
 )
 def test_what_is_wrong_with_a_file_is_said(name: str, content: str | bytes, sentence: str, tmp_path: Path) -> None:
     path = tmp_path / name

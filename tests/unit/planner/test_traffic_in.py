@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,12 @@ from headrace.errors import Refused
 from headrace.planner.arrays import BINS_PER_HOUR
 from headrace.planner.demand_file import read_demand
 from headrace.planner.ingest import ingest
-from headrace.planner.requests import shape_of, traffic_of
+from headrace.planner.moments import DAY_FIRST, MONTH_FIRST
+from headrace.planner.requests import rows_of, shape_of, traffic_of
 from headrace.planner.service import ServiceModel
 from headrace.planner.sources import Kind, recognise
 from headrace.planner.traffic import Traffic, repair
-from headrace.planner.windows import dispersion
+from headrace.planner.windows import dispersion, windows_traffic
 from headrace.planner.workload import Workload
 
 from .conftest import daily_demand
@@ -276,3 +278,42 @@ def test_no_variation_of_spacing_makes_a_burst_without_limit(rate: float, cv: fl
     found = float(dispersion(np.array([rate]), np.array([cv]))[0])
     assert 0 < found <= max(1.0, 1 + rate * 10) * (1 + 1e-9), "at worst arrivals come in exponential clumps"
     assert found <= max(1e-6, cv**2, 1.0) * (1 + 1e-9), "and never more uneven than over long times"
+
+
+WRITTEN = ("2026-10-05T02:00:01.5+02:00", "2026-10-05T00:10:00,25Z", "2026-10-04 19:20:00-0500", "2026-10-05T05:30+05")
+
+
+def test_times_of_different_offsets_and_ways_of_writing_are_one_clock(tmp_path: Path) -> None:
+    quoted = "".join(f'"{at}",10,10\n' for at in (*WRITTEN, "05.10.2026 00:40:00", "2026-10-05 12:50:00 AM", "rubbish"))
+    source = recognise(csv(tmp_path, f"timestamp,tokens_in,tokens_out\n{quoted}"))
+    shape = shape_of(source)
+    assert (shape.rows, shape.valid) == (7, 6), "only rubbish is broken"
+    rows = rows_of(source, shape.unit).collect()["t"].to_list()[:6]
+    assert rows == [START + 1.5, START + 600.25, START + 1200, START + 1800, START + 2400, START + 3000]
+
+
+@pytest.mark.parametrize(("order", "unit"), [("%m/%d/%Y", MONTH_FIRST), ("%d/%m/%Y", DAY_FIRST)])
+def test_a_day_after_the_twelfth_tells_the_order_of_slashed_dates(order: str, unit: str, tmp_path: Path) -> None:
+    days = [datetime.fromtimestamp(START + day * 86400, tz=UTC) for day in range(12)]
+    rows = "".join(f"{day.strftime(order)} 00:00:07,100,10\n" for day in days)
+    source = recognise(csv(tmp_path, f"timestamp,tokens_in,tokens_out\n{rows}"))
+    shape = shape_of(source)
+    assert (shape.unit, shape.valid, shape.first_s, shape.last_s) == (unit, 12, START + 7, START + 11 * 86400 + 7)
+    traffic = traffic_of(source, shape, SERVICE, utilization=1.0)
+    assert any(unit.removeprefix("text, ") in line for line in traffic.quality.sentences()), "the guess is said"
+
+
+def test_slashed_dates_that_may_be_either_order_are_refused(tmp_path: Path) -> None:
+    source = recognise(csv(tmp_path, "timestamp,tokens_in,tokens_out\n05/10/2026 00:00:07,1,1\n06/10/2026 0:00,1,1\n"))
+    with pytest.raises(Refused, match="day/month or month/day"):
+        shape_of(source)
+
+
+def test_windows_and_demand_may_start_at_dates(tmp_path: Path) -> None:
+    at = [datetime.fromtimestamp(START + step * 600, tz=timezone(timedelta(hours=2))).isoformat() for step in range(12)]
+    rows = "".join(f"{text},2.5,100,10\n" for text in at)
+    windows = recognise(csv(tmp_path, f"window_start,rps,mean_input_tokens,mean_output_tokens\n{rows}"))
+    assert windows_traffic(windows, SERVICE, utilization=1.0).demand.origin_s == START
+    rows = "".join(f"{text},{3 + step}\n" for step, text in enumerate(at))
+    found = read_demand(csv(tmp_path, f"Time,GPUs_in_use\n{rows}", "d.csv"))
+    assert (found.demand.origin_s, found.demand.gpus[0], found.demand.gpus[-1]) == (START, 3.0, 14.0)
