@@ -69,9 +69,14 @@ class Ledger:
 
 def scopes(entry: Entry) -> tuple[str, ...]:
     """Accounts that an entry counts against; the same names as the router's."""
-    if not entry.tenant:
+    return scopes_of(entry.tenant, entry.project)
+
+
+def scopes_of(tenant: str, project: str) -> tuple[str, ...]:
+    """Accounts of a project; of the environment alone where there is no tenant."""
+    if not tenant:
         return ("environment",)
-    return ("environment", f"tenant/{entry.tenant}", f"project/{entry.tenant}/{entry.project}")
+    return ("environment", f"tenant/{tenant}", f"project/{tenant}/{project}")
 
 
 def fold(entries: Iterable[Entry]) -> Ledger:

@@ -38,6 +38,13 @@ class Leaser(Protocol):
     async def close(self) -> None:
         """Gives back what can be given back."""
 
+    def hurry(self) -> None:
+        """The next round comes at once."""
+
+    @property
+    def counting(self) -> bool:
+        """Whether there are no shares of budgets yet because what was spent is still being counted."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Other:
@@ -146,8 +153,11 @@ def asks(
             base, need = max(1, wanted, _faded(earlier[0])), max(kept, now_used // _ROOM + 1)
         need = min(total, max(need, _faded(earlier[1])))
         parts = divide(there, {me: (base, need), **{other.name: (other.base, other.need) for other in known}})
+        above = limit + sum(other.held for other in known) - there
         below = sum(max(0, parts[other.name] - other.held) for other in known)
-        if limit > parts[me] and below > 0:
+        if above > 0:  # a limit was lowered, or more is known to be spent: first that holds, then parts are taken
+            limit = max(0, limit - above)
+        elif limit > parts[me] and below > 0:
             limit = max(parts[me], limit - below)
         found.append(
             Ask(

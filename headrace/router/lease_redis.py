@@ -11,6 +11,7 @@ hold, and nobody gets more.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,11 +21,13 @@ from typing import Final
 import redis.asyncio as aioredis
 from redis.exceptions import RedisError
 
+from headrace.audit.sinks.base import Counts
 from headrace.errors import refuse
 from headrace.router.callers import Callers
 from headrace.router.callers_redis import CallerNotes
 from headrace.router.engine import Engine
 from headrace.router.lease import Ask, Other, asks
+from headrace.router.recorded import RecordedSpend, marker_of
 from headrace.router.thresholds import Elsewhere
 
 STEP_S: Final = 0.25
@@ -40,7 +43,8 @@ _TIMEOUT_S: Final = 1.0
 _STOPPED: Final = -1
 _LOG: Final = logging.getLogger("headrace.router.lease")
 
-# KEYS: seen, epoch, prefix.
+# KEYS: seen, epoch, prefix, and the key that says that spending of replicas that are away is known: without it nobody
+# gets more of a budget (`headrace.router.recorded`).
 # ARGV: replica, takeover ms, grace ms, then per limit: name, held, want, base, need, total, sticky, spent,
 # and up to which sum of a budget every threshold was told.
 # Returns per limit: granted, what dead replicas hold for good, what they said they had spent and what they had used
@@ -60,6 +64,7 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - 5184000000)
 local living, alive = {}, redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. (now - takeover), '+inf')
 for _, name in ipairs(alive) do living[name] = true end
 local answer = {}
+local known = redis.call('EXISTS', KEYS[4]) == 1
 for i = 4, #ARGV, 9 do
   local name, held, want = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
   local total, sticky = tonumber(ARGV[i + 5]), ARGV[i + 6] == '1'
@@ -84,7 +89,9 @@ for i = 4, #ARGV, 9 do
     end
   end
   local granted = held
-  if not young and want > held then granted = math.max(held, math.min(want, total - others)) end
+  if not young and (known or not sticky) and want > held then
+    granted = math.max(held, math.min(want, total - others))
+  end
   redis.call('HSET', shares, me, string.format('%.0f', granted))
   redis.call('HSET', claims, me, ARGV[i + 3] .. ' ' .. ARGV[i + 4])
   local told = 0
@@ -189,6 +196,7 @@ class RedisLeaser:
         engine: Engine,
         *,
         callers: Callers | None = None,
+        counts: Counts | None = None,
         failed: Callable[[str], None] = lambda _: None,
     ) -> None:
         if not replica or not replica.isprintable() or " " in replica:
@@ -207,9 +215,18 @@ class RedisLeaser:
         self._claims: dict[str, tuple[int, int]] = {}
         self._heard = float("-inf")
         self._lost = False
+        self._hurry = asyncio.Event()
+        self._recorded = RecordedSpend(self._redis, counts, takeover_ms=lambda: int(TAKEOVER_S * 1000), failed=failed)
         self._callers: CallerNotes | None = None
         if callers is not None:
             self._callers = CallerNotes(self._redis, lambda: f"{self._prefix()}callers", callers, engine.clock)
+
+    @property
+    def counting(self) -> bool:
+        """Whether budgets wait for what the ledger says was spent, and this replica has nothing of any yet."""
+        leases, totals = self._engine.state.leases, self._engine.policy.totals
+        money = [name for name in totals if name.endswith("/money") and totals[name] > 0]
+        return self._recorded.pending and bool(money) and not any(leases.get(name) for name in money)
 
     def _prefix(self) -> str:
         """Of all keys; the braces keep them in one slot of a cluster."""
@@ -227,7 +244,7 @@ class RedisLeaser:
         """
         engine = self._engine
         started = time.monotonic()
-        short, others = engine.take_short(), self._others
+        short, others = engine.take_short(), self._presumed()
         everything: dict[str, tuple[Other, ...]] = {}
         for names in _few(list(engine.policy.totals)):
             period = engine.state.period
@@ -264,6 +281,18 @@ class RedisLeaser:
         if self._callers is not None:
             await self._callers.step()
 
+    def _presumed(self) -> dict[str, tuple[Other, ...]] | None:
+        """What was heard in the last round; of limits that are new since then, that the others have nothing yet."""
+        if self._others is None:
+            return None
+        names = sorted({one.name for heard in self._others.values() for one in heard})
+        nothing = tuple(Other(name=name, held=0, base=0, need=0) for name in names)
+        return {name: self._others.get(name, nothing) for name in self._engine.policy.totals}
+
+    def hurry(self) -> None:
+        """The next round comes at once: there are new limits, of which nobody has a share yet."""
+        self._hurry.set()
+
     def _take(self, asked: Sequence[Ask], heard: Sequence[_Heard]) -> None:
         """What Redis said of some limits is in force."""
         engine = self._engine
@@ -277,13 +306,20 @@ class RedisLeaser:
     async def _say(self, asked: Sequence[Ask], period: str) -> list[str]:
         """Publishes, takes what is free, and hears of the others."""
         prefix = self._prefix()
+        if any(ask.sticky for ask in asked):
+            policy = self._engine.policy
+            await self._recorded.step(prefix, policy.environment, period, policy.totals)
         arguments: list[str | int] = [self._replica, int(TAKEOVER_S * 1000), int(GRACE_S * 1000)]
         for ask in asked:
             arguments += [
                 *(self._key(ask.name, period), ask.held, ask.want, ask.base, ask.need, ask.total, int(ask.sticky)),
                 *(ask.spent, self._engine.told(ask.name.rpartition("/")[0]) if ask.sticky else 0),
             ]
-        return list(await self._script(keys=[f"{prefix}seen", f"{prefix}epoch", prefix], args=arguments))
+        return list(
+            await self._script(
+                keys=[f"{prefix}seen", f"{prefix}epoch", prefix, marker_of(prefix, period)], args=arguments
+            )
+        )
 
     def _silent(self, error: Exception) -> None:
         self._others = None
@@ -298,7 +334,10 @@ class RedisLeaser:
         take our shares in the end, so our own limit must hold."""
         failing, took = False, 0.0
         while True:
-            await asyncio.sleep(max(STEP_S, min(LONGEST_STEP_S, 4 * took)))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(STEP_S, min(LONGEST_STEP_S, 4 * took))):
+                    await self._hurry.wait()
+            self._hurry.clear()
             began = time.monotonic()
             try:
                 await self.step()
@@ -313,6 +352,7 @@ class RedisLeaser:
 
     async def close(self) -> None:
         """Gives back what is not used."""
+        await self._recorded.close()
         engine = self._engine
         engine.lease(dict.fromkeys(engine.policy.totals, 0))
         asked = [

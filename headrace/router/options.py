@@ -13,7 +13,7 @@ from headrace.router.config import RouterConfig, from_json
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How a router is started. `redis_url` and `postgres_dsn` hold secrets and come from the environment."""
+    """How a router is started. `redis_url` holds a secret and comes from the environment."""
 
     config: Path
     keys: Path
@@ -23,7 +23,6 @@ class Options:
     admin_port: int = 8081
     replica: str = "router-0"
     redis_url: str | None = None
-    postgres_dsn: str | None = None
     hash_secret: bytes = b""
     alert_webhook: str | None = None
     audit_bucket: str | None = None

@@ -174,7 +174,7 @@ def _dedicated(
     name: str, settings: Settings, deployed: Deployed, prices: PriceBook, day: date, used: list[str]
 ) -> PoolConfig:
     pool = settings.dedicated_pools[name]
-    workload = settings.workloads[pool.workload]
+    workload = settings.workload_of(pool)
     release = settings.releases[workload.release]
     instance = load.instance_types()[pool.instance_type]
     per_node = instance.gpu_count // release.tensor_parallel
@@ -235,7 +235,7 @@ def _serverless(
     name: str, settings: Settings, deployed: Deployed, prices: PriceBook, day: date, used: list[str]
 ) -> PoolConfig:
     pool = settings.serverless_pools[name]
-    workload = settings.workloads[pool.workload]
+    workload = settings.workload_of(pool)
     release = settings.releases[workload.release]
     gpus = [pool.gpu, *pool.gpu_fallbacks]
     rows = [prices.find(pool.provider.value, gpu, "flex", day) for gpu in gpus]

@@ -21,7 +21,7 @@ from typing import Final
 from aiohttp import web
 
 from headrace.audit.checkpoints import BucketStore, Checkpoints, key_of
-from headrace.audit.sinks.base import Sink
+from headrace.audit.sinks.base import Counts, Sink
 from headrace.audit.sinks.drain import Drain
 from headrace.audit.spool import Spool, replay
 from headrace.catalog.load import allowed_jurisdictions, jurisdictions
@@ -88,6 +88,7 @@ class Router:
             on_alert=self._alert,
         )
         self.drain = Drain(self.spool, sink, failed=self.metrics.drain_failed) if sink is not None else None
+        self._counts = sink if isinstance(sink, Counts) else None
         self.background = Background(self.metrics.background_failed)
         self.upstream: Upstream | None = None
         self.webhook = self._webhook()
@@ -136,6 +137,7 @@ class Router:
                 options.replica,
                 self.engine,
                 callers=services.callers,
+                counts=self._counts,
                 failed=self.metrics.background_failed,
             )
             await self.leaser.step()  # hears of the others
@@ -246,6 +248,8 @@ class Router:
             return "the journal can't be written"
         if self.options.redis_url is not None and not any(self.engine.state.leases.values()):
             return "no shares of the limits yet"
+        if self.leaser is not None and self.leaser.counting:
+            return "what was spent is being counted in the ledger"
         failing = self.background.failing()
         return f"background work fails: {failing}" if failing is not None else None
 
@@ -291,6 +295,8 @@ class Router:
             _LOG.error("kept the old configuration", extra={"fields": {"reason": str(refused)}})
             return False
         self.engine.reload(policy, fixed(policy) if self.options.redis_url is None else None)
+        if self.leaser is not None:
+            self.leaser.hurry()
         if self._api is not None:
             self._api.keys = keys
             self._api.services.callers.configure(policy.caller_breaker)

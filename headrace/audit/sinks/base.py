@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from headrace.audit.chain import Link
+from headrace.audit.ledger import Balance
 from headrace.audit.record import RecordError, outline
 
 
@@ -32,6 +33,14 @@ class Sink(Protocol):
 
     async def close(self) -> None:
         """Lets go of connections."""
+
+
+@runtime_checkable
+class Counts(Protocol):
+    """A sink that can say what the entries of all writers come to."""
+
+    async def balances(self, environment: str, period: str) -> dict[tuple[str, str], Balance]:
+        """What each (writer, scope) has spent in a period and holds open. Raises `SinkUnavailable`."""
 
 
 class MemorySink:

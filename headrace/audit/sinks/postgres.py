@@ -10,6 +10,7 @@ from typing import Final
 import asyncpg  # type: ignore[import-untyped] # asyncpg 0.32 ships no py.typed
 
 from headrace.audit.chain import Link
+from headrace.audit.ledger import Balance, scopes_of
 from headrace.audit.record import Entry, RecordError, outline, parse
 from headrace.audit.sinks.base import SinkConflict, SinkUnavailable, Unstorable, identifier
 
@@ -31,6 +32,30 @@ SELECT record FROM headrace.entries
 WHERE kind IN ('post', 'void', 'expire', 'refuse') AND ($1::interval IS NULL OR at >= now() - $1::interval)
 ORDER BY at, request_id
 """
+# A balance as `headrace.audit.ledger` makes it. What is open is the last reservation of a request without an end.
+_BALANCES: Final = """
+SELECT writer, tenant, project, sum(spent)::bigint AS spent, sum(open)::bigint AS open FROM (
+    SELECT writer, COALESCE(body ->> 'tenant', '') AS tenant, COALESCE(body ->> 'project', '') AS project,
+           sum((body ->> 'cost_nano')::numeric) AS spent, 0::numeric AS open
+    FROM headrace.entries
+    WHERE at >= $3 AND kind NOT IN ('reserve', 'void') AND body ->> 'period' = $2 AND body ->> 'environment' = $1
+    GROUP BY 1, 2, 3
+    UNION ALL
+    SELECT writer, COALESCE(body ->> 'tenant', ''), COALESCE(body ->> 'project', ''),
+           0, (body ->> 'reserved_nano')::numeric
+    FROM (
+        SELECT DISTINCT ON (r.request_id) r.writer, r.body FROM headrace.entries r
+        WHERE r.at >= $3 AND r.kind = 'reserve' AND r.body ->> 'period' = $2 AND r.body ->> 'environment' = $1
+          AND NOT EXISTS (SELECT FROM headrace.entries e
+                          WHERE e.at >= $3 AND e.kind <> 'reserve' AND e.request_id = r.request_id)
+        ORDER BY r.request_id, r.sequence DESC
+    ) AS held
+) AS parts GROUP BY 1, 2, 3
+"""
+# A month of a busy router is some ten million entries.
+_BALANCES_S: Final = 120.0
+# Entries of a month are written at its time; a clock may be wrong by this much.
+_EARLIER: Final = timedelta(days=1)
 # What PostgreSQL, or its client, says of a value that no column can hold: out of range, text with a zero character, ….
 # A violated constraint is not among them: whoever changed the table must see the way blocked, not a full quarantine.
 _UNFIT: Final = (
@@ -92,6 +117,25 @@ class PostgresSink:
             raise await self._lost(error) from error
         if different is not None:
             raise SinkConflict(f"{links[0].writer} {different}")
+
+    async def balances(self, environment: str, period: str) -> dict[tuple[str, str], Balance]:
+        since = datetime.strptime(period, "%Y-%m").replace(tzinfo=UTC) - _EARLIER
+        try:  # a connection of its own: entries go on being written meanwhile
+            connection = await asyncpg.connect(self._dsn, timeout=_TIMEOUT_S, command_timeout=_BALANCES_S)
+            try:
+                rows = await connection.fetch(_BALANCES, environment, period, since)
+            finally:
+                connection.terminate()
+        except (*_UNREACHABLE, asyncpg.PostgresError) as error:
+            raise SinkUnavailable(type(error).__name__) from error
+        found: dict[tuple[str, str], Balance] = {}
+        for row in rows:
+            for scope in scopes_of(row["tenant"], row["project"]):
+                known = found.get((row["writer"], scope), Balance())
+                found[row["writer"], scope] = Balance(
+                    spent=known.spent + (row["spent"] or 0), reserved=known.reserved + (row["open"] or 0)
+                )
+        return found
 
     async def _lost(self, error: BaseException) -> SinkUnavailable:
         """Drops the connection: after an error nobody knows its state."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from headrace.router import capacity, lease
@@ -81,6 +81,7 @@ class Store:
 
 
 LIMIT = "pool/floor/slots"
+MONEY = "environment/money"
 
 
 @dataclass
@@ -203,6 +204,31 @@ def test_an_idle_replica_keeps_a_slot_while_another_has_a_line() -> None:
         first.round(store, 0)
         second.round(store, 0)
     assert (first.share, second.share) == (63, 1)
+
+
+@given(steps=STEPS, totals=st.lists(st.integers(1, 40), min_size=2, max_size=4), limit=st.sampled_from([LIMIT, MONEY]))
+@settings(max_examples=40)
+def test_a_limit_that_is_lowered_holds_after_a_round_of_each_replica(
+    steps: list[tuple[int, int]], totals: list[int], limit: str
+) -> None:
+    """Two replicas with 500 of 1000 each kept them when a reload made it 600."""
+    store, fleet = Store(), replicas(3, limit, totals[0])
+    for total in totals:
+        for one in fleet:
+            one.policy = config(
+                pools={"floor": pool(instances=total, slotsPerInstance=1)}, limits={"budgetNanoUsd": total}, tenants={}
+            )
+            one.state.leases = {name: min(share, one.policy.totals[name]) for name, share in one.state.leases.items()}
+        for number, wanted in steps:
+            refused = fleet[number].use(wanted)
+            fleet[number].round(store, refused)
+        for _ in range(3):
+            for one in fleet:
+                one.round(store, 0)
+        spent = [one.state.accounts["environment"].spent if "environment" in one.state.accounts else 0 for one in fleet]
+        used = [one.state.pools["floor"].in_flight if limit == LIMIT else spent[at] for at, one in enumerate(fleet)]
+        assert in_force(fleet) <= max(total, sum(used)), "no more than is used already"
+        assert sum(max(one.share, use) for one, use in zip(fleet, used, strict=True)) <= max(total, sum(used))
 
 
 def test_a_replica_that_joins_late_gets_an_equal_part_before_its_first_request() -> None:
