@@ -51,10 +51,8 @@ WINDOW_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "feature": ("feature", "category"),
     "model": ("model",),
 }
-DEMAND_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
-    "start_s": ("start_s", "window_start_s", "timestamp", "ts", "time", "at", "start_time", "start"),
-    "gpus": ("gpus", "concurrent_gpus", "gpus_in_use", "gpu_count", "gpus_needed"),
-}
+# Exact names: a demand has no other sign of being one.
+DEMAND_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {"start_s": ("start_s",), "gpus": ("gpus",)}
 BILL_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "hour": ("hour", "hour_start_s", "usage_start", "usage_start_time", "lineitem/usagestartdate", "timestamp"),
     "gpu_hours": ("gpu_hours", "usage_amount", "usage_quantity", "gpuhours"),

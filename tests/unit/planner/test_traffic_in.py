@@ -315,5 +315,5 @@ def test_windows_and_demand_may_start_at_dates(tmp_path: Path) -> None:
     windows = recognise(csv(tmp_path, f"window_start,rps,mean_input_tokens,mean_output_tokens\n{rows}"))
     assert windows_traffic(windows, SERVICE, utilization=1.0).demand.origin_s == START
     rows = "".join(f"{text},{3 + step}\n" for step, text in enumerate(at))
-    found = read_demand(csv(tmp_path, f"Time,GPUs_in_use\n{rows}", "d.csv"))
+    found = read_demand(csv(tmp_path, f"Start_S,GPUs\n{rows}", "d.csv"))
     assert (found.demand.origin_s, found.demand.gpus[0], found.demand.gpus[-1]) == (START, 3.0, 14.0)
