@@ -5,6 +5,7 @@ cache folder (`pip install --target`, which an externally managed Python allows)
 The syntax stays readable to old Pythons, so that they can say what is missing instead of failing to parse.
 """
 
+import concurrent.futures
 import contextlib
 import fcntl
 import hashlib
@@ -44,18 +45,43 @@ class Refusal(Exception):
     """One sentence for a person: what, why, and the next step."""
 
 
-# What takes longest to compile of what nearly every command imports.
+# What takes longest to compile of what the commands, the engine's plugins and the tests import: two lots of about equal
+# length, one for each core.
 IMPORTED = (
-    "headrace_components",
-    "headrace_policies",
-    "pulumi_kubernetes.apps.v1",
-    "pulumi_kubernetes.core.v1",
-    "polars",
-    "scipy.optimize",
-    "statsforecast",
-    "aiohttp.web",
-    "boto3",
-    "hypothesis.strategies",
+    (
+        "headrace_components",
+        "headrace_policies",
+        *(
+            "pulumi_aws." + part
+            for part in ("autoscaling", "budgets", "cloudwatch", "costexplorer", "ec2", "ecr", "eks")
+        ),
+        *("pulumi_aws." + part for part in ("elasticache", "iam", "kms", "rds", "s3", "secretsmanager", "sns", "vpc")),
+        *("pulumi_kubernetes." + part for part in ("apps.v1", "autoscaling.v2", "batch.v1", "core.v1", "meta.v1")),
+        *("pulumi_kubernetes." + part for part in ("networking.v1", "policy.v1", "rbac.v1", "storage.v1")),
+        "redis.asyncio",
+        "asyncpg",
+    ),
+    (
+        "polars",
+        "scipy.optimize",
+        "statsforecast.models",
+        "matplotlib.pyplot",
+        "rich.console",
+        "aiohttp.web",
+        "httpx",
+        "boto3",
+        "moto.server",
+        "moto.iam.models",
+        "moto.s3.responses",
+        "cryptography.x509",
+        "pytest",
+        "hypothesis.stateful",
+        "fugue",
+        "pydantic.main",
+        "anyio",
+        "anyio._backends._asyncio",
+        "numba.typed",
+    ),
 )
 
 
@@ -179,8 +205,14 @@ def make_environment():
     run([*install, "--require-hashes", "-r", str(LOCK)], "installing the locked requirements")
     # The project itself is built with the locked hatchling: no isolation, so nothing unpinned is downloaded for it.
     run([*install, "--no-deps", "--no-build-isolation", "-e", str(ROOT)], "installing the project itself")
-    # Once, by one process: the tests' workers and the engine's plugins would each compile the same at their start.
-    run([str(python), "-c", f"import {', '.join(IMPORTED)}"], "compiling what is imported most")
+    # Once, here: the tests' workers and the engine's plugins would each compile the same at their start.
+    # An attribute of each is asked for, because the cloud SDKs import a service when it is first used.
+    program = (
+        "import importlib, sys; [getattr(importlib.import_module(name), 'anything', None) for name in sys.argv[1:]]"
+    )
+    with concurrent.futures.ThreadPoolExecutor() as lots:
+        commands = ([str(python), "-c", program, *lot] for lot in IMPORTED)
+        list(lots.map(lambda command: run(command, "compiling what is imported most"), commands))
     wrapper = VENV / "bin" / "pulumi"
     wrapper.write_text(f'#!/bin/sh\nexec "{python}" -m headrace_sandbox.wrapper "$@"\n', encoding="utf-8")
     wrapper.chmod(0o755)

@@ -67,11 +67,12 @@ def simulate(arrival_s: Floats, service_s: Floats, tiers: Tiers, tariff: Tariff)
             service_s.astype(np.float64),
             tiers.dedicated.astype(np.int64),
             tiers.warm.astype(np.int64),
-            tiers.slots,
-            max(tiers.serverless_cap, 0),
-            tiers.spill_after_s,
-            tariff.idle_timeout_s,
-            tiers.cold_start_s,
+            # Of one kind each, whatever the caller wrote: every other combination is compiled anew, for seconds.
+            int(tiers.slots),
+            int(max(tiers.serverless_cap, 0)),
+            float(tiers.spill_after_s),
+            float(tariff.idle_timeout_s),
+            float(tiers.cold_start_s),
         ),
     )
     hours = float(tiers.dedicated.sum())
