@@ -24,6 +24,7 @@ SERVICE_CIDR = "172.20.0.0/16"
 # degraded until one exists.
 BEFORE_NODES = ("vpc-cni", "kube-proxy", "eks-pod-identity-agent")
 AFTER_NODES = ("coredns", "metrics-server", "aws-ebs-csi-driver", "eks-node-monitoring-agent")
+HTTPS = 443
 ADDONS = BEFORE_NODES + AFTER_NODES
 # Service accounts of add-ons that call AWS, and the managed policy of each.
 ADDON_ROLES = {
@@ -48,6 +49,11 @@ class GpuClusterArgs(TypedDict):
     """Kubernetes version; the catalogue's default otherwise."""
     public_access_cidrs: NotRequired[list[str]]
     """Networks that may reach the API endpoint from the internet; none by default, then the endpoint is private."""
+    vpc_id: NotRequired[pulumi.Input[str]]
+    """The VPC of the subnets; needed with `api_client_cidrs`."""
+    api_client_cidrs: NotRequired[list[str]]
+    """Private networks, routed to the VPC, that may reach the private API endpoint: of pipelines, of a VPN. Else only
+    the cluster's own machines may."""
     addon_versions: NotRequired[dict[str, str]]
     """Versions of add-ons that differ from the catalogue's."""
     log_retention_days: NotRequired[int]
@@ -84,6 +90,7 @@ class GpuCluster(pulumi.ComponentResource):
         place = read_place(args["place"])
         settings = inputs.read(ClusterSettings, args, "cluster")
         inputs.require_plain(args.get("groups"), "cluster.groups")
+        inputs.require_plain(args.get("api_client_cidrs"), "cluster.apiClientCidrs")
         plan = plan_cluster(f"{place.prefix}-{name}", settings)
         facts = cluster_facts(place, settings, plan, tuple(args["private_subnet_ids"])).to_props()
         super().__init__("headrace:index:GpuCluster", name, {"facts": facts}, opts)
@@ -93,7 +100,9 @@ class GpuCluster(pulumi.ComponentResource):
         self._account = account_of(opts)
         self.plan = plan
 
-        cluster = self._control_plane(name, settings, list(args["intra_subnet_ids"].values()))
+        cluster = self._control_plane(
+            name, settings, list(args["intra_subnet_ids"].values()), self._clients(name, args)
+        )
         self.cluster_name = cluster.name
         self.security_group_id = cluster.vpc_config.cluster_security_group_id.apply(str)
         ready = self._access(name, cluster, settings, args.get("groups", {}))
@@ -142,8 +151,47 @@ class GpuCluster(pulumi.ComponentResource):
             }
         )
 
+    def _clients(self, name: str, args: GpuClusterArgs) -> list[pulumi.Input[str]]:
+        """A group of the control plane's interfaces alone: EKS's own group, which nodes share, admits only itself, so
+        the endpoint would be out of reach from any other network that is routed here."""
+        cidrs, vpc_id = args.get("api_client_cidrs"), args.get("vpc_id")
+        if not cidrs:
+            return []
+        if vpc_id is None:
+            raise refuse(
+                "cluster.vpcId",
+                None,
+                "must be given with apiClientCidrs",
+                reason="the security group that admits them lies in that VPC",
+                next_step="pass PrivateNetwork's `vpc_id`",
+            )
+        group = aws.ec2.SecurityGroup(
+            f"{name}-api",
+            vpc_id=vpc_id,
+            description=f"Kubernetes API of {self.plan.name}: HTTPS from the networks that may deploy",
+            tags=named(self._tags, f"{self.plan.name}-api"),
+            opts=self._options,
+        )
+        for cidr in sorted(set(cidrs)):
+            aws.vpc.SecurityGroupIngressRule(
+                f"{name}-api-{cidr.replace('/', '-')}",
+                security_group_id=group.id,
+                ip_protocol="tcp",
+                from_port=HTTPS,
+                to_port=HTTPS,
+                cidr_ipv4=cidr,
+                description=f"Kubernetes API from {cidr}",
+                tags=self._tags,
+                opts=self._options,
+            )
+        return [group.id]
+
     def _control_plane(
-        self, name: str, settings: ClusterSettings, subnet_ids: list[pulumi.Input[str]]
+        self,
+        name: str,
+        settings: ClusterSettings,
+        subnet_ids: list[pulumi.Input[str]],
+        security_group_ids: list[pulumi.Input[str]],
     ) -> aws.eks.Cluster:
         log_group = logs.log_group(
             self,
@@ -190,6 +238,7 @@ class GpuCluster(pulumi.ComponentResource):
             version=self.plan.version,
             vpc_config=aws.eks.ClusterVpcConfigArgs(
                 subnet_ids=subnet_ids,
+                security_group_ids=security_group_ids or None,
                 endpoint_private_access=True,
                 endpoint_public_access=bool(public),
                 public_access_cidrs=public or None,

@@ -6,14 +6,10 @@ import pulumi
 import pulumi_aws as aws
 
 from headrace.errors import refuse
+from headrace.settings.checks.offers import LOG_RETENTION_DAYS
 from headrace_components import documents
 from headrace_components.documents import Account
 
-# What CloudWatch Logs accepts (PutRetentionPolicy).
-RETENTION_DAYS = (
-    *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
-    *(1096, 1827, 2192, 2557, 2922, 3288, 3653),
-)
 # Days between the deletion of a key and its end, in which it can be restored. AWS's longest.
 KEY_DELETION_DAYS = 30
 
@@ -55,11 +51,11 @@ def log_group(
     tags: Mapping[str, str],
 ) -> aws.cloudwatch.LogGroup:
     """A log group with a key of its own and a retention."""
-    if retention_days not in RETENTION_DAYS:
+    if retention_days not in LOG_RETENTION_DAYS:
         raise refuse(
             "logRetentionDays",
             retention_days,
-            f"must be one of {', '.join(map(str, RETENTION_DAYS))}",
+            f"must be one of {', '.join(map(str, LOG_RETENTION_DAYS))}",
             reason=f"CloudWatch Logs knows no other for {log_group_name}",
             next_step="choose the next longer one",
         )

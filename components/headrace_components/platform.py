@@ -135,6 +135,8 @@ class HybridPlatform(pulumi.ComponentResource):
                 {
                     **self._common,
                     **inputs.plain_args(settings.cluster),
+                    "vpc_id": self.network.vpc_id,
+                    "api_client_cidrs": list(settings.network.peered_cidrs),
                     "intra_subnet_ids": self.network.intra_by_zone,
                     "private_subnet_ids": self.network.private_by_zone,
                     "groups": access_groups(settings),
@@ -147,7 +149,7 @@ class HybridPlatform(pulumi.ComponentResource):
     def _dedicated_pool(self, pool: str, options: pulumi.ResourceOptions) -> DedicatedPool:
         settings = self._settings
         pool_settings = settings.dedicated_pools[pool]
-        workload = settings.workloads[pool_settings.workload]
+        workload = settings.workload_of(pool_settings)
         return DedicatedPool(
             pool,
             cast(
@@ -185,7 +187,7 @@ class HybridPlatform(pulumi.ComponentResource):
     def _serverless_endpoint(self, pool: str, options: pulumi.ResourceOptions) -> ServerlessEndpoint:
         settings = self._settings
         pool_settings = settings.serverless_pools[pool]
-        workload = settings.workloads[pool_settings.workload]
+        workload = settings.workload_of(pool_settings)
         return ServerlessEndpoint(
             pool,
             cast(

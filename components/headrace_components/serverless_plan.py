@@ -10,6 +10,7 @@ from typing import Any, Final
 from headrace.catalog import load
 from headrace.errors import Problem, Refused
 from headrace.rules.facts import ServerlessPoolFacts, WarmUpFacts
+from headrace.settings.checks.offers import vendor_problems
 from headrace.settings.releases import ModelRelease, Workload
 from headrace.settings.serverless import ServerlessPool, ServerlessProvider
 from headrace_components.images import require_digest
@@ -25,10 +26,6 @@ MODAL_DEFAULT_INGRESS: Final = "us-east"
 # A network volume holds the weights of one release, with room to upload the next one beside it.
 VOLUME_SHARE: Final = 2.5
 VOLUME_LEAST_GB: Final = 10
-# Bounds of the vendors (RunPod API reference v2; modal 1.6.4), both of 2026-11-21.
-RUNPOD_IDLE_S: Final = (1, 3600)
-MODAL_IDLE_S: Final = (2, 3600)
-MODAL_TIMEOUT_S: Final = 24 * 3600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +65,7 @@ def plan_endpoint(
     """The plan; refuses what the vendor can't do, all of it at once."""
     path = f"serverlessPools.{name}"
     require_digest(release.image, f"releases.{workload.release}.image")
-    modal = settings.provider is ServerlessProvider.MODAL
-    problems = [*_shared(path, settings, release), *(_modal(path, settings) if modal else _runpod(path, settings))]
+    problems = [*_shared(path, settings, release), *vendor_problems(path, settings)]
     if problems:
         raise Refused(*problems)
     return EndpointPlan(
@@ -98,21 +94,7 @@ def _shared(path: str, settings: ServerlessPool, release: ModelRelease) -> Itera
             reason="the release splits the model over that many GPUs of one instance",
             next_step="raise it, or use a release with a smaller `tensorParallel`",
         )
-    for index, window in enumerate(settings.warm_up):
-        if not settings.min_instances <= window.min_instances <= settings.max_instances:
-            yield Problem(
-                path=f"{path}.warmUp[{index}].minInstances",
-                value=window.min_instances,
-                rule=f"must lie between minInstances ({settings.min_instances}) and maxInstances "
-                f"({settings.max_instances})",
-                reason="a warm-up adds to what always runs, and the most still holds",
-                next_step="correct it",
-            )
-
-
-def _runpod(path: str, settings: ServerlessPool) -> Iterator[Problem]:
-    yield from _sold_gpus(path, settings, {gpu for row in load.runpod_pools().values() for gpu in row.gpus}, "RunPod")
-    if settings.ingress_region is not None:
+    if settings.provider is ServerlessProvider.RUNPOD and settings.ingress_region is not None:
         yield Problem(
             path=f"{path}.ingressRegion",
             value=settings.ingress_region,
@@ -120,57 +102,15 @@ def _runpod(path: str, settings: ServerlessPool) -> Iterator[Problem]:
             reason="the vendor decides where requests enter",
             next_step="remove it, or use Modal for this pool",
         )
-    yield from _within(f"{path}.idleTimeoutS", settings.idle_timeout_s, RUNPOD_IDLE_S, "RunPod")
-    if settings.volume is None and len(settings.regions) != 1:
-        yield Problem(
-            path=f"{path}.regions",
-            value=list(settings.regions),
-            rule="must name one data centre where the pool has no `volume`",
-            reason="the volume with the weights lies in one data centre, and workers start only beside it",
-            next_step="name one data centre, or the id of a volume that you made",
-        )
-
-
-def _modal(path: str, settings: ServerlessPool) -> Iterator[Problem]:
-    sold = load.modal_gpus()
-    yield from _sold_gpus(path, settings, {gpu for row in sold.values() for gpu in row.gpus}, "Modal")
-    for row in sold.values():
-        most = row.max_per_container
-        if settings.gpu in row.gpus and most is not None and settings.gpu_count > most:
+    for index, window in enumerate(settings.warm_up):
+        if window.min_instances > settings.max_instances:
             yield Problem(
-                path=f"{path}.gpuCount",
-                value=settings.gpu_count,
-                rule=f"must be at most {most} for {settings.gpu}",
-                reason="Modal puts no more of them into one container",
-                next_step="lower it, or choose another GPU",
+                path=f"{path}.warmUp[{index}].minInstances",
+                value=window.min_instances,
+                rule=f"must not exceed maxInstances ({settings.max_instances})",
+                reason="a warm-up adds to what always runs, and the most still holds",
+                next_step="correct it",
             )
-    yield from _within(f"{path}.idleTimeoutS", settings.idle_timeout_s, MODAL_IDLE_S, "Modal")
-    yield from _within(f"{path}.executionTimeoutS", settings.execution_timeout_s, (1, MODAL_TIMEOUT_S), "Modal")
-
-
-def _sold_gpus(path: str, settings: ServerlessPool, sold: set[str], vendor: str) -> Iterator[Problem]:
-    named = [(f"{path}.gpu", settings.gpu)]
-    named += [(f"{path}.gpuFallbacks[{index}]", gpu) for index, gpu in enumerate(settings.gpu_fallbacks)]
-    for where, gpu in named:
-        if gpu not in sold:
-            yield Problem(
-                path=where,
-                value=gpu,
-                rule=f"is not sold by {vendor}",
-                reason=f"the catalogue knows {', '.join(sorted(sold))}",
-                next_step="choose one of those, or the other provider",
-            )
-
-
-def _within(path: str, value: int, bounds: tuple[int, int], vendor: str) -> Iterator[Problem]:
-    if not bounds[0] <= value <= bounds[1]:
-        yield Problem(
-            path=path,
-            value=value,
-            rule=f"must lie between {bounds[0]} and {bounds[1]} seconds",
-            reason=f"{vendor} takes nothing else",
-            next_step="correct it",
-        )
 
 
 def runpod_gpus(settings: ServerlessPool) -> dict[str, Any]:

@@ -9,13 +9,11 @@ import pulumi_aws as aws
 from headrace.errors import refuse
 from headrace.rules.facts import BudgetFacts, SpendFacts
 from headrace.settings.base import SettingsModel, UsdPerMonth
+from headrace.settings.checks.offers import MAX_THRESHOLDS
 from headrace.settings.tenants import BudgetSettings
 from headrace_components import documents, inputs, logs
 from headrace_components.place import Place, PlaceArgs, account_of, read_place
 from headrace_components.tags import COST_TAG_KEYS, Owner, cost_tags, named
-
-# AWS takes ten notifications per budget; one of ours tells of the forecast.
-MAX_THRESHOLDS = 9
 
 
 class TenantBudgetArgs(TypedDict):

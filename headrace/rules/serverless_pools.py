@@ -56,9 +56,11 @@ def pools(view: View) -> Iterator[Pool]:
     if view.settings is None:
         return
     for name, pool in view.settings.serverless_pools.items():
-        workload = view.settings.workloads.get(pool.workload)
-        release = view.settings.releases.get(workload.release) if workload else None
-        if name not in registered and workload is not None and release is not None:
+        if name in registered or pool.workload not in view.settings.workloads:
+            continue
+        workload = view.settings.workload_of(pool)
+        release = view.settings.releases.get(workload.release)
+        if release is not None:
             yield _of_settings(name, pool, workload, release)
 
 

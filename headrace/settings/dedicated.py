@@ -23,7 +23,7 @@ class Capacity(SettingsModel):
     type: CapacityType = CapacityType.ON_DEMAND
     """On demand, a capacity reservation, or a capacity block."""
     reservation_id: str | None = Field(default=None, pattern=RESERVATION_PATTERN)
-    """Id of the reservation or block; unset on a reservation means that the stack makes it."""
+    """Id of the reservation or block; the stack makes neither."""
     zone: Zone | None = None
     """The one zone of the reservation or block."""
 
@@ -63,6 +63,8 @@ class DedicatedPool(SettingsModel):
 
     workload: Name
     """The workload it serves."""
+    release: Name | None = None
+    """The release it runs; unset means its workload's. Another is a canary, with a share in `router.canaryPercent`."""
     instance_type: str
     """AWS instance type of the catalogue."""
     capacity: Capacity = Capacity()

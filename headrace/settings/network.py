@@ -41,6 +41,7 @@ class NetworkSettings(SettingsModel):
     flow_log_retention_days: int = Field(default=365, ge=1)
     """Days that flow logs are kept."""
     peered_cidrs: list[Cidr] = Field(default_factory=list)
-    """Ranges that this network is routed to (offices, other VPCs); none may overlap with its own."""
+    """Ranges that this network is routed to (offices, pipelines, other VPCs); none may overlap with its own. They may
+    reach the router's balancer and the cluster's private API endpoint; the routes are whoever peers' to make."""
     adopt: AdoptedNetwork | None = None
     """An existing VPC to use instead of creating one."""

@@ -41,7 +41,7 @@ class ModelRelease(SettingsModel):
     kv_cache_kib_per_token: float = Field(gt=0, allow_inf_nan=False)
     """KV cache of one token over all layers, in KiB: 2 x layers x KV heads x head size x bytes / 1024."""
     max_context_tokens: int = Field(gt=0)
-    """Longest context the model server is started with."""
+    """Longest context that a workload may ask of it; a model server is started with its workload's `contextTokens`."""
     tensor_parallel: int = Field(default=1, ge=1)
     """GPUs that one replica spans."""
     serving_args: list[str] = Field(default_factory=list)

@@ -120,7 +120,8 @@ class RouterSettings(SettingsModel):
     pool_spend_ceilings_usd_per_hour: dict[Name, UsdPerHour] = Field(default_factory=dict)
     """Serverless pool -> most it may cost per hour."""
     canary_percent: dict[Name, dict[Name, Percent]] = Field(default_factory=dict)
-    """Workload -> release -> share of conversations, in percent, that run it instead of the workload's own."""
+    """Workload -> release -> share of conversations, in percent, that run it instead of the workload's own. A pool of
+    the workload names it as its `release`; a share of 0 keeps it for those who ask for it by name."""
     proof_of_concept_percent: Percent | None = None
     """Share of traffic that takes the serverless pools at all, for a proof of concept; unset means all that spills."""
     retry_budget_percent: Percent = 10

@@ -37,6 +37,8 @@ class ServerlessPool(SettingsModel):
     """Who runs it."""
     workload: Name
     """The workload it serves."""
+    release: Name | None = None
+    """The release it runs; unset means its workload's. Another is a canary, with a share in `router.canaryPercent`."""
     gpu: str
     """GPU by the catalogue's name."""
     gpu_count: int = Field(default=1, ge=1)

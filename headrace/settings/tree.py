@@ -70,3 +70,13 @@ class Settings(SettingsModel):
     """Money promised ahead."""
     limits: LimitSettings = LimitSettings()
     """Account limits by provider."""
+
+    def release_name(self, pool: DedicatedPool | ServerlessPool) -> str | None:
+        """The release that a pool runs: its own, else its workload's; None where there is no such workload."""
+        workload = self.workloads.get(pool.workload)
+        return pool.release or (workload.release if workload is not None else None)
+
+    def workload_of(self, pool: DedicatedPool | ServerlessPool) -> Workload:
+        """A pool's workload as the pool runs it: on the pool's release."""
+        workload = self.workloads[pool.workload]
+        return workload if pool.release is None else workload.model_copy(update={"release": pool.release})

@@ -1,10 +1,11 @@
 """A declared peak that the pools together can't take.
 
-**What.** The slots of all pools of a workload at their ceilings are at least its `peakParallelRequests`.
+**What.** The slots that all pools of a workload can come to are at least its `peakParallelRequests`. A dedicated pool
+comes to its ceiling where schedules or an hourly floor bring nodes, else it stays at its floor.
 
 **Why.** The promise was made on paper; at the peak the router has to refuse.
 
-**Passes.** Dedicated ceiling x replicas x slots + serverless maximum x concurrency at or above the peak.
+**Passes.** Dedicated nodes x replicas x slots + serverless maximum x concurrency at or above the peak.
 
 **Violates.** Below it.
 
@@ -29,11 +30,6 @@ def check(view: View) -> Iterator[Said]:
     for name, workload in view.settings.workloads.items():
         if workload.peak_parallel_requests is None:
             continue
-        span = (
-            view.settings.releases[workload.release].tensor_parallel
-            if workload.release in view.settings.releases
-            else 1
-        )
         slots = sum(pool.max_instances * pool.concurrency for pool in overflow if pool.workload == name)
         for key, pool in view.settings.dedicated_pools.items():
             if pool.workload != name:
@@ -44,8 +40,12 @@ def check(view: View) -> Iterator[Said]:
                     resource=f"settings:dedicatedPools.{key}", what="how many GPUs its nodes have", value="instanceType"
                 )
                 continue
-            ceiling = max(pool.ceiling_nodes, *(one.ceiling_nodes for one in pool.schedules), 0)
-            slots += ceiling * (row.gpu_count // span) * pool.slots_per_replica
+            release = view.settings.releases.get(view.settings.release_name(pool) or "")
+            per_node = row.gpu_count // (release.tensor_parallel if release else 1)
+            # Nothing brings a node above the floor, nor a model server on it, but a schedule or the hour's job.
+            nodes = pool.ceiling_nodes if pool.follows_nodes else pool.floor_nodes
+            servers = pool.replicas if pool.replicas is not None else nodes * per_node
+            slots += servers * pool.slots_per_replica
         if slots < workload.peak_parallel_requests:
             yield Broken(
                 resource=f"settings:workloads.{name}",

@@ -6,7 +6,8 @@ arguments.
 **Why.** Users would get another model, or other answers, depending on how busy the floor is.
 
 **Passes.** Equal releases in every dedicated pool of a workload, and endpoints by hand (`headrace.dev/workload` in
-their environment) with the release's image.
+their environment) with the release's image; pools that name as their `release` a canary of `router.canaryPercent`,
+equal among each other: the router keeps a conversation on its release.
 
 **Violates.** Another digest, another serving argument.
 
@@ -39,9 +40,11 @@ def check(view: View) -> Iterator[Said]:
     pools += [(one.where, one.name, one.workload, one.release) for one in serverless_pools.pools(view)]
     names = {one.urn: facts.release.name for one, facts in view.graph.records(DedicatedPoolFacts)}
     names |= {one.where: one.release_name for one in serverless_pools.pools(view)}
-    first: dict[str, tuple[str, ReleaseFacts | ModelRelease]] = {}
+    canaries = view.settings.router.canary_percent if view.settings else {}
+    first: dict[tuple[str, str], tuple[str, ReleaseFacts | ModelRelease]] = {}
     for where, name, workload, release in pools:
-        other_name, other = first.setdefault(workload, (name, release))
+        canary = names[where] if names[where] in canaries.get(workload, {}) else ""
+        other_name, other = first.setdefault((workload, canary), (name, release))
         different = [field for field in _SAME if _value(release, field) != _value(other, field)]
         if different:
             yield Broken(
@@ -49,7 +52,7 @@ def check(view: View) -> Iterator[Said]:
                 sentence=f"it runs another release of {workload} than {other_name}: {', '.join(different)} differ",
             )
         declared = view.settings.workloads.get(workload) if view.settings else None
-        if declared is not None and declared.release != names[where]:
+        if declared is not None and not canary and declared.release != names[where]:
             yield Broken(
                 resource=where,
                 sentence=f"it runs {names[where] or 'a nameless release'}, but {workload} runs {declared.release} "
@@ -67,7 +70,7 @@ RULE: Final = Rule(
     severity=Severity.HIGH,
     title="Release differs between pools",
     description="All pools of a workload run the same release with the same serving arguments.",
-    remediation="name the workload's release in every pool; use a canary share of the router to try another one",
+    remediation="run the workload's release in every pool; to try another one, give it a share in router.canaryPercent",
     references=("SOC 2 CC8.1", "EU AI Act article 12 (from 2 December 2027 for Annex III)"),
     reads=("dedicatedPool", "serverlessPool", "settings"),
     since="0.1.0",

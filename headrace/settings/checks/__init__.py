@@ -7,7 +7,7 @@ from datetime import date
 from typing import Final
 
 from headrace.errors import Problem
-from headrace.settings.checks import compute, hourly, money, places, traffic
+from headrace.settings.checks import canaries, compute, hourly, money, offers, places, traffic
 from headrace.settings.tree import Settings
 
 Check = Callable[[Settings], Iterator[Problem]]
@@ -25,16 +25,27 @@ CHECKS: Final[tuple[Check, ...]] = (
     compute.capacity_has_its_single_zone,
     compute.bounds_are_in_order,
     compute.schedules_hold,
+    compute.model_servers_follow_or_are_fixed,
     hourly.hourly_floors_can_follow,
     compute.models_fit_their_gpus,
     compute.workloads_name_their_release,
     traffic.router_names_what_exists,
+    canaries.pools_run_what_conversations_get,
     traffic.spill_thresholds_are_in_order,
     traffic.router_replicas_are_in_order,
     traffic.api_keys_name_what_exists,
     money.quotas_fit_the_pools,
     money.budgets_add_up,
     money.commitments_hold,
+    offers.logs_are_kept_for_a_time_that_exists,
+    offers.the_cluster_can_be_made,
+    offers.reserved_capacity_has_its_id,
+    offers.replicas_fit_the_ceiling,
+    offers.serverless_can_be_reached,
+    offers.vendors_sell_what_pools_ask_for,
+    offers.prices_are_known,
+    offers.alerts_fit_a_budget,
+    offers.storage_can_grow,
 )
 
 

@@ -224,14 +224,6 @@ def schedules_hold(settings: Settings) -> Iterator[Problem]:
     """Schedules have their own names, a cron expression, a time zone and bounds within the pool's."""
     for name, pool in settings.dedicated_pools.items():
         seen: set[str] = set()
-        if pool.schedules and pool.replicas is not None:
-            yield Problem(
-                path=f"dedicatedPools.{name}.replicas",
-                value=pool.replicas,
-                rule="a pool with schedules can't fix its model servers",
-                reason="their number follows the nodes that the schedules hold",
-                next_step="remove it, or the schedules",
-            )
         for index, schedule in enumerate(pool.schedules):
             path = f"dedicatedPools.{name}.schedules[{index}]"
             if schedule.name in seen:
@@ -265,6 +257,20 @@ def schedules_hold(settings: Settings) -> Iterator[Problem]:
                 )
 
 
+def model_servers_follow_or_are_fixed(settings: Settings) -> Iterator[Problem]:
+    """Where nodes come and go, model servers go with them."""
+    for name, pool in settings.dedicated_pools.items():
+        if pool.follows_nodes and pool.replicas is not None:
+            mover = "schedules" if pool.schedules else "hourlyFloor"
+            yield Problem(
+                path=f"dedicatedPools.{name}.replicas",
+                value=pool.replicas,
+                rule=f"a pool with {mover} can't fix its model servers",
+                reason="their number follows its nodes, which come and go",
+                next_step=f"remove it, or {mover}",
+            )
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Placement:
     """A release on a kind of GPU, in a pool."""
@@ -276,13 +282,15 @@ class _Placement:
     gpu_count: int
     slots: int
     workload: Workload
+    release_name: str
     release: ModelRelease
 
 
 def _placements(settings: Settings) -> Iterator[_Placement]:
     for name, pool in settings.dedicated_pools.items():
         workload = settings.workloads.get(pool.workload)
-        release = settings.releases.get(workload.release) if workload else None
+        release_name = settings.release_name(pool) or ""
+        release = settings.releases.get(release_name)
         instance = catalog.instance_types().get(pool.instance_type)
         if workload and release and instance:
             yield _Placement(
@@ -293,11 +301,13 @@ def _placements(settings: Settings) -> Iterator[_Placement]:
                 gpu_count=instance.gpu_count,
                 slots=pool.slots_per_replica,
                 workload=workload,
+                release_name=release_name,
                 release=release,
             )
     for name, serverless in settings.serverless_pools.items():
         workload = settings.workloads.get(serverless.workload)
-        release = settings.releases.get(workload.release) if workload else None
+        release_name = settings.release_name(serverless) or ""
+        release = settings.releases.get(release_name)
         for index, gpu_name in enumerate([serverless.gpu, *serverless.gpu_fallbacks]):
             gpu = catalog.gpus().get(gpu_name)
             if workload and release and gpu:
@@ -310,6 +320,7 @@ def _placements(settings: Settings) -> Iterator[_Placement]:
                     gpu_count=serverless.gpu_count,
                     slots=serverless.concurrency_per_instance,
                     workload=workload,
+                    release_name=release_name,
                     release=release,
                 )
 
@@ -323,7 +334,7 @@ def models_fit_their_gpus(settings: Settings) -> Iterator[Problem]:
                 path=place.path,
                 value=place.machine,
                 rule=f"it must have at least {release.tensor_parallel} GPUs and has {place.gpu_count}",
-                reason=f"release {place.workload.release!r} spans {release.tensor_parallel} GPUs of one machine",
+                reason=f"release {place.release_name!r} spans {release.tensor_parallel} GPUs of one machine",
                 next_step="choose a larger machine, or a release with a smaller tensorParallel",
             )
             continue
@@ -333,7 +344,7 @@ def models_fit_their_gpus(settings: Settings) -> Iterator[Problem]:
                 value=place.machine,
                 rule=f"its GPU {gpu.name} must have compute capability {release.minimum_compute_capability} or newer "
                 f"and has {gpu.compute_capability}",
-                reason=f"the kernels of release {place.workload.release!r} don't run on older ones",
+                reason=f"the kernels of release {place.release_name!r} don't run on older ones",
                 next_step="choose a newer GPU, or a release built for this one",
             )
         fit = memory_fit(
@@ -347,7 +358,7 @@ def models_fit_their_gpus(settings: Settings) -> Iterator[Problem]:
             yield Problem(
                 path=place.path,
                 value=place.machine,
-                rule=f"release {place.workload.release!r} does not fit: weights {fit.weights_gib:.1f} GiB + KV cache "
+                rule=f"release {place.release_name!r} does not fit: weights {fit.weights_gib:.1f} GiB + KV cache "
                 f"{fit.request_gib:.1f} GiB (one request of {place.workload.context_tokens} tokens x "
                 f"{release.kv_cache_kib_per_token:g} KiB) = {fit.weights_gib + fit.request_gib:.1f} GiB, but "
                 f"{release.tensor_parallel} x {gpu.name} give {fit.usable_gib:.1f} GiB "

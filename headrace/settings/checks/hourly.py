@@ -23,14 +23,6 @@ def hourly_floors_can_follow(settings: Settings) -> Iterator[Problem]:
                 reason="each would undo what the other set",
                 next_step="remove one of the two",
             )
-        if pool.replicas is not None:
-            yield Problem(
-                path=f"{path}.replicas",
-                value=pool.replicas,
-                rule="a pool with hourlyFloor can't fix its model servers",
-                reason="their number follows the nodes",
-                next_step="remove it",
-            )
         if pool.capacity.type is not CapacityType.ON_DEMAND:
             yield Problem(
                 path=f"{path}.hourlyFloor",

@@ -31,9 +31,17 @@ def production_stack() -> Engine:
 
 @pytest.fixture(scope="session")
 def changed_stack() -> Engine:
-    """The whole platform of the stack `dev` with three settings changed, none of which touches another: Bottlerocket as
-    the node image, a webhook for alerts, a second version of the data stores' credentials."""
+    """The whole platform of the stack `dev` with four settings changed, none of which touches another: Bottlerocket as
+    the node image, a webhook for alerts, a second version of the data stores' credentials, a canary."""
     settings = stack_settings("dev")
+    (overflow,) = settings["serverlessPools"].values()
+    own = settings["releases"][settings["workloads"][overflow["workload"]]["release"]]
+    settings["releases"] = {**settings["releases"], "next": {**own, "artifactDigest": f"sha256:{'a' * 64}"}}
+    settings["router"] = {**settings["router"], "canaryPercent": {overflow["workload"]: {"next": 5}}}
+    settings["serverlessPools"] = {
+        **settings["serverlessPools"],
+        "canary": {**overflow, "release": "next"},
+    }
     for name, pool in settings["dedicatedPools"].items():
         bottlerocket = {"nodeImage": "bottlerocket-nvidia", "nodeReleaseVersion": "1.68.0-9d0a9bd2"}
         settings["dedicatedPools"][name] = {**pool, **bottlerocket}

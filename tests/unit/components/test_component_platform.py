@@ -118,6 +118,23 @@ def test_the_control_plane_stands_in_intra_subnets_and_nodes_in_private_ones(pro
         assert all(where in subnet for subnet in group.inputs["subnetIds"]), group.name
 
 
+def test_peered_networks_reach_the_private_api_endpoint_and_nobody_else(
+    changed_stack: Engine, sandbox_stack: Engine
+) -> None:
+    (peered,) = stack_settings("dev")["network"]["peeredCidrs"]
+    group = changed_stack.one("aws:ec2/securityGroup:SecurityGroup", "gpu-api")
+    rules = [
+        one.inputs
+        for one in changed_stack.of("aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule")
+        if one.inputs["securityGroupId"] == f"{group.name}-id"
+    ]
+    assert [(one["cidrIpv4"], one["fromPort"], one["toPort"]) for one in rules] == [(peered, 443, 443)]
+    cluster = changed_stack.one("aws:eks/cluster:Cluster")
+    assert cluster.inputs["vpcConfig"]["securityGroupIds"] == ["gpu-api-id"], "EKS's own group admits only itself"
+    alone = sandbox_stack.one("aws:eks/cluster:Cluster").inputs["vpcConfig"]
+    assert "securityGroupIds" not in alone, "without peers there is nobody to admit"
+
+
 def test_every_add_on_is_pinned(production_stack: Engine) -> None:
     addons = {one.inputs["addonName"]: one.inputs for one in production_stack.of("aws:eks/addon:Addon")}
     assert {"vpc-cni", "kube-proxy", "coredns", "eks-pod-identity-agent", "eks-node-monitoring-agent"} <= set(addons)
@@ -227,6 +244,21 @@ def test_nvme_disks_become_the_place_of_images_and_weights(production_stack: Eng
     text = base64.b64decode(template(production_stack, "chat-floor")["userData"]).decode()
     assert "Content-Type: application/node.eks.aws" in text
     assert "strategy: RAID0" in text
+
+
+def test_a_canary_is_run_by_the_pool_that_names_it_and_gets_its_share(changed_stack: Engine) -> None:
+    settings = stack_settings("dev")
+    ((name, overflow),) = settings["serverlessPools"].items()
+    own = settings["workloads"][overflow["workload"]]["release"]
+    commands = {one.name: one.inputs["command"] for one in changed_stack.of("headrace:modal:App")}
+    assert "/models/next" in commands["canary"]
+    assert f"/models/{own}" in commands[name]
+    assert f"--served-model-name={overflow['workload']}" in commands["canary"], "callers name the workload"
+    config = json.loads(changed_stack.one("kubernetes:core/v1:ConfigMap", "router").inputs["data"]["router.json"])
+    assert config["pools"]["canary"]["release"] == "next"
+    assert config["pools"]["canary"]["releaseDigest"] == f"sha256:{'a' * 64}"
+    assert config["pools"][name]["release"] == own
+    assert config["workloads"][overflow["workload"]]["canary"] == {"next": 5.0}
 
 
 def test_the_model_server_runs_the_release_by_digest_from_our_registry(sandbox_stack: Engine) -> None:

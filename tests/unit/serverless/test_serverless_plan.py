@@ -111,7 +111,7 @@ def test_facts_say_where_data_goes_and_survive_the_wire() -> None:
         (modal, {"gpu": "A10G", "gpu_count": 8}, "at most 4 for A10G"),
         (modal, {"execution_timeout_s": 90000}, "between 1 and 86400 seconds"),
         (plan, {"min_instances": 5}, "must not exceed maxInstances"),
-        (plan, {"warm_up": [{"hours": [1], "min_instances": 9}]}, "must lie between"),
+        (plan, {"warm_up": [{"hours": [1], "min_instances": 9}]}, "must not exceed maxInstances"),
     ],
 )
 def test_what_a_vendor_cannot_do_is_refused_with_the_reason(make: Any, more: dict[str, Any], sentence: str) -> None:

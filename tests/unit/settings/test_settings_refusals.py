@@ -46,6 +46,15 @@ def drop(path: str) -> Callable[[Tree], None]:
 
 
 POOL = "dedicatedPools.chat-floor"
+RELEASE = {
+    "artifactUri": "s3://acme-sandbox-models/next/1",
+    "artifactDigest": f"sha256:{'a' * 64}",
+    "image": f"docker.io/vllm/vllm-openai@sha256:{'b' * 64}",
+    "cudaVersion": "12.8",
+    "weightsGib": 8.5,
+    "kvCacheKibPerToken": 64,
+    "maxContextTokens": 16384,
+}
 CASES: list[tuple[str, list[Callable[[Tree], None]], str]] = [
     (
         "unknown instance type",
@@ -212,7 +221,7 @@ CASES: list[tuple[str, list[Callable[[Tree], None]], str]] = [
         (
             "dedicatedPools.chat-floor.cielingNodes is 5: there is no such setting, because a misspelt key would be "
             "ignored in silence; did you mean 'ceilingNodes'? Otherwise choose one of: capacity, ceilingNodes, "
-            "floorNodes, hourlyFloor, instanceType, nodeImage, nodeReleaseVersion, replicas and 5 more."
+            "floorNodes, hourlyFloor, instanceType, nodeImage, nodeReleaseVersion, release and 6 more."
         ),
     ),
     (
@@ -339,14 +348,165 @@ CASES: list[tuple[str, list[Callable[[Tree], None]], str]] = [
         [put(f"{POOL}.hourlyFloor", {}), put(f"{POOL}.replicas", 4)],
         (
             "dedicatedPools.chat-floor.replicas is 4: a pool with hourlyFloor can't fix its model servers, because their "
-            "number follows the nodes; remove it."
+            "number follows its nodes, which come and go; remove it, or hourlyFloor."
+        ),
+    ),
+    (
+        "schedules with a fixed number of model servers",
+        [put("dedicatedPools.digest-floor.replicas", 1)],
+        (
+            "dedicatedPools.digest-floor.replicas is 1: a pool with schedules can't fix its model servers, because their "
+            "number follows its nodes, which come and go; remove it, or schedules."
+        ),
+    ),
+    (
+        "more model servers than the ceiling holds",
+        [put(f"{POOL}.replicas", 9)],
+        (
+            "dedicatedPools.chat-floor.replicas is 9: it must be at most 8, because a node holds 4 of them and the ceiling is "
+            "2 nodes, the rest would never start; lower it, or raise the ceiling."
+        ),
+    ),
+    (
+        "a reservation that nobody made",
+        [put(f"{POOL}.capacity", {"type": "reservation", "zone": "eu-central-1a"})],
+        (
+            "dedicatedPools.chat-floor.capacity.reservationId: a reservation needs its id, because this stack makes no "
+            "reservations, it uses those that somebody approved and made; copy the id from `aws ec2 "
+            "describe-capacity-reservations`."
+        ),
+    ),
+    (
+        "logs kept for a number of days that does not exist",
+        [put("dataStores.database.logRetentionDays", 100)],
+        (
+            "dataStores.database.logRetentionDays is 100: it must be one of 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, "
+            "400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653, because CloudWatch Logs knows no other; write 120."
+        ),
+    ),
+    (
+        "a cluster that nobody may administer",
+        [put("cluster.adminPrincipalArns", [])],
+        (
+            "cluster.adminPrincipalArns: it must name at least one IAM role, because the creator of the cluster gets no rights "
+            "of its own, so nobody could deploy to it; name the role that runs the pipeline."
+        ),
+    ),
+    (
+        "a router whose overflow no route leads to",
+        [put("network.egress", "none")],
+        (
+            "network.egress is 'none': for a router with serverless pools it must be nat-per-zone, because it could reach none "
+            "of them, so what spills would fail; set it to nat-per-zone, or remove the serverless pools."
+        ),
+    ),
+    (
+        "a warm-up without machines that reach the vendor",
+        [drop("router.image")],
+        (
+            "serverlessPools.chat-overflow.warmUp: on RunPod it needs the stack's own router, because the job that sets the "
+            "minimum runs on the router's machines, the only ones with a way out; set router.image, or use minInstances."
+        ),
+    ),
+    (
+        "a GPU that the vendor does not sell",
+        [put("serverlessPools.digest-overflow.gpu", "RTX-4090"), put("releases.llama-3-1-8b-fp8.weightsGib", 8)],
+        (
+            "serverlessPools.digest-overflow.gpu is 'RTX-4090': it is not sold by Modal, because the catalogue knows A100-40GB, "
+            "A100-80GB, A10G, B200, B300, H100, H200, L4, L40S, RTX-PRO-6000, T4; choose one of those, or the other provider."
+        ),
+    ),
+    (
+        "weights in two data centres",
+        [put("serverlessPools.chat-overflow.regions", ["EU-RO-1", "EU-CZ-1"])],
+        (
+            "serverlessPools.chat-overflow.regions is 'EU-RO-1, EU-CZ-1': it must name one data centre where the pool has no "
+            "`volume`, because the volume with the weights lies in one data centre, and workers start only beside it; name one "
+            "data centre, or the id of a volume that you made."
+        ),
+    ),
+    (
+        "a canary that no pool runs",
+        [put("releases.next", RELEASE), put("router.canaryPercent", {"chat": {"next": 5}})],
+        (
+            "router.canaryPercent.chat.next is 5.0: no pool of workload 'chat' runs the release, because that share of its "
+            "conversations would be refused; name it as the `release` of a pool, or set the share to 0."
+        ),
+    ),
+    (
+        "a pool whose release nobody gets",
+        [put("releases.next", RELEASE), put("serverlessPools.chat-overflow.release", "next")],
+        (
+            "serverlessPools.chat-overflow.release is 'next': it must be workload 'chat''s own (llama-3-1-8b-fp8) or one of its "
+            "canaries, because nothing would send it a request; give it a share in router.canaryPercent.chat, or remove it."
+        ),
+    ),
+    (
+        "a canary with too short a context",
+        [
+            put("releases.next", {**RELEASE, "maxContextTokens": 4096}),
+            put("router.canaryPercent", {"chat": {"next": 5}}),
+            put("serverlessPools.chat-overflow.release", "next"),
+        ],
+        (
+            "serverlessPools.chat-overflow.release is 'next': it must take the 8192 tokens of workload 'chat', it takes 4096, "
+            "because the model server would refuse longer requests; record a release with a longer context."
+        ),
+    ),
+    (
+        "a workload whose own release nobody runs",
+        [
+            put("releases.next", RELEASE),
+            put("router.canaryPercent", {"digest": {"next": 5}}),
+            put("serverlessPools.digest-overflow.release", "next"),
+            drop("dedicatedPools.digest-floor"),
+            drop("tenants"),
+            drop("router.apiKeys"),
+        ],
+        (
+            "workloads.digest.release is 'llama-3-1-8b-fp8': no pool of the workload runs it, because conversations that are in "
+            "no canary would be refused; remove `release` from one of its pools."
+        ),
+    ),
+    (
+        "prices of a day before all prices",
+        [
+            put("router.priceDate", "2020-01-01"),
+            drop("dedicatedPools.chat-floor"),
+            drop("dedicatedPools.digest-floor"),
+            drop("tenants"),
+            drop("router.apiKeys"),
+        ],
+        (
+            "router.priceDate is '2020-01-01': on that day there is no price of modal/L4/flex, modal/L40S/flex, "
+            "runpod/L4/flex, because a missing price is never taken for zero; take a later day, or remove it: then the "
+            "catalogue's newest prices hold."
+        ),
+    ),
+    (
+        "more thresholds than a budget takes",
+        [put("budgets.alertThresholdsPercent", list(range(10, 101, 9)))],
+        (
+            "budgets.alertThresholdsPercent is '11 values': it must have one to 9, because AWS takes ten notifications per "
+            "budget, and one tells of the forecast; keep the few that somebody acts upon."
+        ),
+    ),
+    (
+        "a database that starts above its most",
+        [put("dataStores.database.maxStorageGib", 20), put("dataStores.database.storageGib", 50)],
+        (
+            "dataStores.database.maxStorageGib is 20: it must be at least storageGib (50), because it is the most that storage "
+            "grows to by itself; raise it."
         ),
     ),
     (
         "an hourly floor of reserved machines",
         [
             put(f"{POOL}.hourlyFloor", {}),
-            put(f"{POOL}.capacity", {"type": "reservation", "zone": "eu-central-1a"}),
+            put(
+                f"{POOL}.capacity",
+                {"type": "reservation", "zone": "eu-central-1a", "reservationId": "cr-0123456789abcdef0"},
+            ),
         ],
         (
             "dedicatedPools.chat-floor.hourlyFloor is 'reservation': only an on-demand pool can follow its traffic, because "
