@@ -103,16 +103,18 @@ def worst_cost(config: PoolConfig, seconds: float) -> int:
 
 
 def reserved_tokens(request: RequestFacts, context_tokens: int) -> int:
-    """Tokens that a request may use: its prompt and what it may answer, at most the workload's context."""
-    most = context_tokens if request.max_tokens is None else request.prompt_tokens + request.max_tokens
-    return max(1, min(most, context_tokens))
+    """Tokens that a request may use: its prompts and what it may answer, at most the workload's context for each."""
+    whole = context_tokens * request.sequences
+    most = whole if request.max_tokens is None else request.prompt_tokens + request.max_tokens
+    return max(1, min(most, whole))
 
 
 def needed_tokens(request: RequestFacts, context_tokens: int) -> int:
-    """Context that must fit: what is declared, else the workload's own."""
+    """Context that must fit, of the longest of a request's texts: what is declared, else the workload's own."""
+    prompt = request.longest_prompt_tokens or request.prompt_tokens
     if request.max_tokens is None:
-        return max(request.prompt_tokens + 1, context_tokens)
-    return request.prompt_tokens + request.max_tokens
+        return max(prompt + 1, context_tokens)
+    return prompt + -(-request.max_tokens // request.sequences)
 
 
 def offer(name: str, config: PoolConfig, view: PoolView, state: State, policy: RouterConfig) -> Offer | Ground:

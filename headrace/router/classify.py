@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from headrace.router.config import RouterConfig
 from headrace.router.decide import release_of
+from headrace.router.prompt import read_prompt
 from headrace.router.types import Refusal, RequestFacts
 from headrace.settings.releases import WorkloadClass
 
@@ -26,10 +27,6 @@ HEADER_CLASS: Final = "x-headrace-class"
 HEADER_FEATURE: Final = "x-headrace-feature"
 HEADER_CONVERSATION: Final = "x-headrace-conversation"
 HEADER_RESIDENCY: Final = "x-headrace-residency"
-# English text has about four characters to a token in common byte-pair vocabularies; other scripts have fewer, so the
-# estimate takes bytes and not characters. A token is never shorter than a byte, which makes bytes an upper bound.
-BYTES_PER_TOKEN: Final = 4
-_MESSAGE_TOKENS: Final = 4
 _LONG_PROMPT: Final = 8192
 _LONGEST_LABEL: Final = 64
 _MOST_TOKENS: Final = 1 << 24
@@ -83,15 +80,19 @@ def classify(
     max_tokens = _max_tokens(endpoint, body)
     if isinstance(max_tokens, Refusal):
         return max_tokens
-    prompt = _prompt_bytes(endpoint, body)
-    estimate = prompt[0] // BYTES_PER_TOKEN + _MESSAGE_TOKENS * prompt[1] + 1
+    prompt = read_prompt(endpoint, body)
+    estimate = prompt.tokens
+    choices = max(int(body.get("n") or 1), int(body.get("best_of") or 1))
+    sequences = prompt.texts * (1 if endpoint == "embeddings" else choices)
+    if max_tokens is not None:
+        max_tokens *= sequences
     declared = _declared_class(headers, caller)
     if isinstance(declared, Refusal):
         return declared
     residency = _residency(headers, residencies)
     if isinstance(residency, Refusal):
         return residency
-    stream = body.get("stream") is True
+    stream = body.get("stream") is True and endpoint != "embeddings"  # which come whole, whatever is asked
     found = _workload(model, declared, estimate, max_tokens, stream, endpoint, caller, policy)
     if isinstance(found, Refusal):
         return found
@@ -110,14 +111,16 @@ def classify(
         release=release or workload.release,
         feature=_label(headers.get(HEADER_FEATURE)) or caller.feature,
         prompt_tokens=estimate,
-        prompt_tokens_bound=prompt[0] + _MESSAGE_TOKENS * prompt[1] + 1,
+        prompt_tokens_bound=prompt.bound,
         max_tokens=max_tokens,
+        sequences=sequences,
+        longest_prompt_tokens=prompt.longest,
         stream=stream,
         endpoint=endpoint,
         residency=residency,
         bucket=bucket,
     )
-    return Parsed(facts=facts, conversation=conversation, prompt_digest_input=prompt[2])
+    return Parsed(facts=facts, conversation=conversation, prompt_digest_input=prompt.digest_input)
 
 
 def bucket_of(conversation: str) -> float:
@@ -142,50 +145,22 @@ def _shape(endpoint: str, body: dict[str, Any]) -> Refusal | None:
         return _bad("input must be text or a list", "send the text in input")
     if "stream" in body and not isinstance(body["stream"], bool | None):
         return _bad("stream must be true or false", "correct it")
-    count = body.get("n")
-    if count is not None and (isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= 128):
-        return _bad("n must be a whole number from 1 to 128", "correct it")
+    for name in ("n", "best_of"):
+        count = body.get(name)
+        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= 128):
+            return _bad(f"{name} must be a whole number from 1 to 128", "correct it")
     return None
 
 
 def _max_tokens(endpoint: str, body: dict[str, Any]) -> int | Refusal | None:
-    """Declared length of the answer over all choices; an embedding has none."""
+    """Declared length of one answer; an embedding has none."""
     if endpoint == "embeddings":
         return 0
     values = [body[name] for name in ("max_completion_tokens", "max_tokens") if body.get(name) is not None]
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MOST_TOKENS:
             return _bad("max_tokens must be a whole number, 0 or more", "correct it")
-    choices = max(int(body.get("n") or 1), _best_of(body))
-    return max(values) * choices if values else None
-
-
-def _best_of(body: dict[str, Any]) -> int:
-    value = body.get("best_of")
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 1
-
-
-def _prompt_bytes(endpoint: str, body: dict[str, Any]) -> tuple[int, int, bytes]:
-    """Bytes of text, number of messages, and the text itself (for its keyed hash). Walks without recursion."""
-    source = {"chat.completions": "messages", "completions": "prompt", "embeddings": "input"}[endpoint]
-    stack: list[Any] = [body.get(source), body.get("tools")]
-    pieces: list[bytes] = []
-    total = 0
-    while stack:
-        value = stack.pop()
-        if isinstance(value, str):
-            encoded = value.encode(errors="surrogatepass")
-            pieces.append(encoded)
-            total += len(encoded)
-        elif isinstance(value, dict):
-            stack.extend(value.values())
-        elif isinstance(value, list):
-            stack.extend(value)
-        elif isinstance(value, int | float):
-            total += BYTES_PER_TOKEN  # a prompt of token ids: one token each
-    messages = body.get("messages")
-    pieces.reverse()
-    return total, len(messages) if isinstance(messages, list) else 1, b"\0".join(pieces)
+    return max(values) if values else None
 
 
 def _declared_class(headers: Mapping[str, str], caller: Caller) -> WorkloadClass | Refusal | None:

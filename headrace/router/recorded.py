@@ -73,13 +73,14 @@ class RecordedSpend:
         self._since: float | None = None
         self._again = float("-inf")
         self._failing = False
+        self._closed = False
         self.pending = False
 
     async def step(self, prefix: str, environment: str, period: str, limits: Collection[str]) -> None:
         """One round. Raises what Redis raises; `pending` says whether budgets are held up."""
         marker = marker_of(prefix, period)
         found = await self._redis.get(marker)
-        if found == _COUNTED:
+        if found == _COUNTED or self._closed:
             self._since, self.pending = None, False
             return
         if self._counts is None:
@@ -125,6 +126,7 @@ class RecordedSpend:
 
     async def close(self) -> None:
         """Stops counting."""
+        self._closed = True
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):

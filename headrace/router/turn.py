@@ -28,6 +28,8 @@ from headrace.router.types import Refusal
 from headrace.router.usage import Usage
 
 MOST_ATTEMPTS: Final = 3
+# How model servers answer on a path that their model has no use for.
+_NOT_SERVED: Final = frozenset({404, 405, 501})
 _NOTHING_USED: Final = Usage(prompt=0, completion=0)
 _NO_RECORD: Final = Refusal(
     status=503,
@@ -195,6 +197,9 @@ class Turn:
         """The attempt failed and gives back its slot. None: `place` again; else the final answer, recorded."""
         services, admission = self._services, self._held()
         pool = admission.route.pool
+        if failure.status in _NOT_SERVED and self.facts.endpoint == "embeddings":
+            # Of a model that makes text: it says nothing about the pool's health, or one caller could stop all others.
+            failure = replace(failure, outcome=Outcome.CALLER_FAULT)
         self._release(failure.outcome, tokens=0, retry_after_s=failure.retry_after_s)
         services.metrics.upstream_error(pool, failure.kind)
         now = services.engine.clock()
@@ -279,6 +284,14 @@ class Turn:
 def after_failure(failure: Failure, placed: Refusal | None) -> Refusal:
     """What to answer when attempts failed and no pool is left or the retry budget is used up."""
     removed = placed.removed if placed is not None else ()
+    if failure.outcome is Outcome.CALLER_FAULT:
+        return Refusal(
+            status=404,
+            code="endpoint_not_served",
+            sentence="the model of this workload makes no embeddings",
+            next_step="ask for a workload whose model does",
+            removed=removed,
+        )
     if failure.outcome is Outcome.PUSHED_BACK:
         return Refusal(
             status=429,

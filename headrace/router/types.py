@@ -91,7 +91,9 @@ class RequestFacts:
     """A request as the decision sees it.
 
     `prompt_tokens` is an estimate from the body's length, `prompt_tokens_bound` an upper bound; `max_tokens` is what
-    the caller declared, None where nothing was. The length of the answer is never guessed (it can't be known).
+    the caller declared over all its answers, None where nothing was. The length of the answer is never guessed (it
+    can't be known). `sequences` is how many texts the model server works on: prompts times choices;
+    `longest_prompt_tokens` is the longest prompt of several, 0 where there is one.
     `bucket` in [0, 100) is the conversation's place for canary and proof-of-concept shares.
     `waited_s` is the time spent in our queue so far; `excluded` are pools that already failed this request.
     """
@@ -107,6 +109,8 @@ class RequestFacts:
     prompt_tokens: int = 0
     prompt_tokens_bound: int = 0
     max_tokens: int | None = None
+    sequences: int = 1
+    longest_prompt_tokens: int = 0
     stream: bool = False
     endpoint: str = "chat.completions"
     residency: frozenset[str] | None = None

@@ -12,7 +12,7 @@ from typing import Any, Final
 import aiohttp
 import orjson
 
-from headrace.router.classify import BYTES_PER_TOKEN
+from headrace.router.prompt import BYTES_PER_TOKEN
 from headrace.traffic.day import Ask
 
 _PATHS: Final = {"chat.completions": "/v1/chat/completions", "completions": "/v1/completions"}

@@ -37,7 +37,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PURE = (
     *("router/types", "router/config", "router/budget", "router/capacity", "router/decide", "router/events"),
     *("router/observe", "router/classify", "router/usage", "router/sse", "router/lease", "router/callers"),
-    "router/notes",
+    *("router/notes", "router/prompt"),
     *("router/render", "router/keys", "audit/record", "audit/chain", "audit/ledger"),
 )
 FORBIDDEN = {"asyncio", "time", "random", "logging", "os", "httpx", "aiohttp", "redis", "pulumi", "socket", "secrets"}
