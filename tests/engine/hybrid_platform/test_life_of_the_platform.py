@@ -138,7 +138,7 @@ def changed(deployed: Live) -> Changed:
 
     def change(config: dict[str, Any]) -> None:
         config["inference:dedicatedPools"]["chat-floor"].update(floorNodes=2, ceilingNodes=3)
-        config["inference:router"].update(minReplicas=3, spill={"startAtPercent": 70})
+        config["inference:router"].update(minReplicas=3, spill={"startAtPercent": 70}, journalGib=6)
 
     deployed.configure(change)
     steps = deployed.steps()
@@ -162,7 +162,7 @@ def test_the_router_scales_in_place_and_another_configuration_renews_its_replica
     after = router(deployed)
     checksums = [one["spec"]["template"]["metadata"]["annotations"][CHECKSUM] for one in (changed.router, after)]
     assert checksums[0] != checksums[1], "another configuration is another pod template, which renews the pods"
-    assert after["metadata"]["uid"] == changed.router["metadata"]["uid"]
+    assert after["metadata"]["uid"] == changed.router["metadata"]["uid"], "larger journals must not stop all replicas"
     poll(lambda: router(deployed)["status"].get("readyReplicas") == 3, seconds=180)
     assert set(deployed.stack.changes()) == {"same"}, "what the autoscaler did is no drift"
 
