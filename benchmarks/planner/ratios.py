@@ -51,17 +51,9 @@ def _real(folder: Path, *, quick: bool) -> Iterable[Case]:
             found.append(
                 run("six series, today's prices", name, f"{gpu} {pair}", demand, series.tariff((dedicated, serverless)))
             )
-        if name.endswith("A100") and not quick:
-            for other in ("T4", "H100"):
-                found.append(
-                    run(
-                        "A100 series, other GPUs' prices",
-                        name,
-                        f"{other} essay",
-                        demand,
-                        series.tariff(series.ESSAY[other]),
-                    )
-                )
+        for other in () if quick else sorted(series.ESSAY.keys() - {gpu}):
+            prices = series.tariff(series.ESSAY[other])
+            found.append(run("six series, other GPUs' essay prices", name, f"{other} essay", demand, prices))
         yield from (case for case in found if case is not None)
     for model in ("m-small", "m-large"):
         for gpu in ("A100",) if quick else ("T4", "A100"):
@@ -81,8 +73,11 @@ def geomean(values: Iterable[float]) -> float:
 def summary(found: list[Case]) -> list[dict[str, object]]:
     """Per group and policy: geometric mean and worst; and in how many cases the plan is 0.5 % above floor + 10 %."""
     rows: list[dict[str, object]] = []
-    for group in dict.fromkeys(case.group for case in found):
-        members = [case for case in found if case.group == group]
+    groups = {group: [case for case in found if case.group == group] for group in dict.fromkeys(c.group for c in found)}
+    six = [case for case in found if case.group.startswith("six series")]
+    if six:
+        groups = {"six series, three GPUs' essay prices and today's": six, **groups}
+    for group, members in groups.items():
         policies = {
             policy: {
                 "geomean": round(geomean(case.ratios[policy] for case in members), 4),
