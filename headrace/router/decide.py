@@ -35,11 +35,12 @@ _TOO_MANY: Final = 429
 _UNAVAILABLE: Final = 503
 _FORBIDDEN: Final = 403
 _TOO_LARGE: Final = 413
-# Grounds that no waiting changes: when every pool was removed by one of these, the answer is final.
+# Grounds that no waiting changes: when every pool was removed by one of these, the answer is final. Of several it is
+# that of the pool which came closest: too long is a prompt for one that has its release and lies where it may go.
 _FINAL: Final = {
+    Ground.MEMORY: (_TOO_LARGE, "context_too_long", "send a shorter prompt or a smaller max_tokens"),
     Ground.RESIDENCY: (_FORBIDDEN, "residency", "choose a workload whose residency matches, or deploy a pool there"),
     Ground.RELEASE: (_UNAVAILABLE, "no_release", "deploy the release on a pool, or lower its canary share to zero"),
-    Ground.MEMORY: (_TOO_LARGE, "context_too_long", "send a shorter prompt or a smaller max_tokens"),
 }
 
 

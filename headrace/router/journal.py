@@ -145,7 +145,8 @@ class Journal:
                 "decision": explain(facts, refusal),
                 "policy_version": policy.policy_version,
                 "cost_nano": spent,
-            }
+            },
+            soon=True,  # nothing was reserved from which a crash could be known
         )
 
     def start(self, admission: Admission, policy: RouterConfig) -> bool:
@@ -178,10 +179,10 @@ class Journal:
             "endpoint": facts.endpoint,
         }
 
-    def _append(self, entry: Entry | Fields) -> None:
+    def _append(self, entry: Entry | Fields, *, soon: bool = False) -> None:
         try:
             # An outcome may wait a moment for company: lost in a crash, its reservation is posted in full.
-            self.spool.append(entry if isinstance(entry, Entry) else encode(entry), wait=False, soon=False)
+            self.spool.append(entry if isinstance(entry, Entry) else encode(entry), wait=False, soon=soon)
         except (Pushback, SpoolBroken, TooLong):
             self._refused += 1
 

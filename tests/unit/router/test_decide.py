@@ -391,3 +391,19 @@ def test_every_decision_explains_itself_in_one_line() -> None:
         line = explain(asked, decide(asked, current, policy))
         assert "\n" not in line
         assert "search/assistant" in line
+
+
+def test_a_prompt_that_is_too_long_is_told_so_though_a_pool_runs_a_canary() -> None:
+    """It was told that no pool runs its release, with a 503 that clients repeat."""
+    policy = config(pools={"floor": pool(), "burst": overflow(), "canary": pool(release="r2")})
+    decision = decide(request(prompt_tokens=9000, max_tokens=10), state(policy), policy)
+    assert isinstance(decision, Refusal)
+    assert (decision.status, decision.code) == (413, "context_too_long")
+    abroad = config(pools={"floor": pool(), "burst": overflow(computeJurisdictions=["US"])})
+    decision = decide(request(prompt_tokens=9000, max_tokens=10), state(abroad), abroad)
+    assert isinstance(decision, Refusal)
+    assert decision.code == "context_too_long", "in another country it would be too long as well"
+    elsewhere = config(pools={"canary": pool(release="r2"), "burst": overflow(computeJurisdictions=["US"])})
+    decision = decide(request(), state(elsewhere), elsewhere)
+    assert isinstance(decision, Refusal)
+    assert (decision.status, decision.code) == (403, "residency"), "the pool with its release lies outside"
