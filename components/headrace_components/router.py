@@ -341,9 +341,9 @@ class Router(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[*after, storage],
-                # Replicas are the autoscaler's from the first minute on; setting them back would end some in the middle of
-                # a peak. A claim template can't be changed: the set would be replaced, all replicas at once, and the
-                # claims that there are would keep their size (docs/components/router.md says how they grow).
+                # Replicas are the autoscaler's from the first minute on; setting them back would end some in mid-peak. A
+                # claim template can't be changed: the set would be replaced, all replicas at once, and the claims that
+                # there are would keep their size (docs/components/router.md says how they grow).
                 ignore_changes=["spec.replicas", "spec.volumeClaimTemplates"],
             ),
             **kube.properties(router_pods.stateful_set(plan, image, checksum)),

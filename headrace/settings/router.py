@@ -100,8 +100,8 @@ class RouterSettings(SettingsModel):
     instance_type: str = Field(default="m7i.xlarge", pattern=r"^[a-z][a-z0-9-]*\.(\d*x)?large$")
     """Machines of the router, in the subnets that have egress."""
     journal_gib: int = Field(default=20, ge=1)
-    """Size of each replica's journal volume in GiB, from the router's first deployment on; volumes that there are grow by
-    hand (docs/components/router.md)."""
+    """Size of each replica's journal volume in GiB at the router's first deployment; later they grow by hand
+    (docs/components/router.md)."""
     certificate_arn: str | None = Field(
         default=None, pattern=r"^arn:aws(-[a-z]+)*:acm:[a-z0-9-]+:\d{12}:certificate/.+$"
     )

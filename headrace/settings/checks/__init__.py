@@ -39,6 +39,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     money.commitments_hold,
     offers.logs_are_kept_for_a_time_that_exists,
     offers.the_cluster_can_be_made,
+    offers.machines_run_the_node_image,
     offers.reserved_capacity_has_its_id,
     offers.replicas_fit_the_ceiling,
     offers.serverless_can_be_reached,

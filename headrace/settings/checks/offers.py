@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -13,6 +14,8 @@ from headrace.settings.network import Egress
 from headrace.settings.serverless import ServerlessPool, ServerlessProvider
 from headrace.settings.tree import Settings
 
+# AWS's families on Graviton: a "g" behind the generation, as in m7g or c7gn, and a1 (EC2 naming conventions, 2026-11-22).
+_GRAVITON: Final = re.compile(r"^([a-z]+\d+g[a-z]*|a1)\.")
 # What CloudWatch Logs accepts (API reference, PutRetentionPolicy, 2026-11-22).
 LOG_RETENTION_DAYS: Final = (
     *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
@@ -68,6 +71,22 @@ def the_cluster_can_be_made(settings: Settings) -> Iterator[Problem]:
             next_step="ask `aws eks describe-addon-versions --addon-name NAME --kubernetes-version "
             f"{version}`, or take Kubernetes {catalog.default_eks_version().name}",
         )
+
+
+def machines_run_the_node_image(settings: Settings) -> Iterator[Problem]:
+    """CPU machines take the node image, which is built for x86."""
+    machines = {"cluster.systemInstanceType": settings.cluster.system_instance_type}
+    if settings.router.image is not None:
+        machines["router.instanceType"] = settings.router.instance_type
+    for path, machine in machines.items():
+        if _GRAVITON.match(machine):
+            yield Problem(
+                path=path,
+                value=machine,
+                rule="it must be an x86 machine",
+                reason="the node image is built for x86, and EKS makes no node group of the two",
+                next_step="take the same size of an x86 family, for instance m7i",
+            )
 
 
 def reserved_capacity_has_its_id(settings: Settings) -> Iterator[Problem]:

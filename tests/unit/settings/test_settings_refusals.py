@@ -469,6 +469,14 @@ CASES: list[tuple[str, list[Callable[[Tree], None]], str]] = [
         ),
     ),
     (
+        "an ARM machine for an x86 image",
+        [put("router.instanceType", "m7g.xlarge")],
+        (
+            "router.instanceType is 'm7g.xlarge': it must be an x86 machine, because the node image is built for x86, and EKS "
+            "makes no node group of the two; take the same size of an x86 family, for instance m7i."
+        ),
+    ),
+    (
         "prices of a day before all prices",
         [
             put("router.priceDate", "2020-01-01"),
