@@ -341,7 +341,7 @@ class Router(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[*after, storage],
-                # Replicas are the autoscaler's from the first minute on; setting them back would end some in mid-peak. A
+                # Replicas are the autoscaler's from the first minute on; to set them back would end some in mid-peak. A
                 # claim template can't be changed: the set would be replaced, all replicas at once, and the claims that
                 # there are would keep their size (docs/components/router.md says how they grow).
                 ignore_changes=["spec.replicas", "spec.volumeClaimTemplates"],

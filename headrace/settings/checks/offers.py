@@ -14,7 +14,7 @@ from headrace.settings.network import Egress
 from headrace.settings.serverless import ServerlessPool, ServerlessProvider
 from headrace.settings.tree import Settings
 
-# AWS's families on Graviton: a "g" behind the generation, as in m7g or c7gn, and a1 (EC2 naming conventions, 2026-11-22).
+# AWS's families on Graviton: a "g" behind the generation, as in m7g or c7gn, and a1 (EC2 naming, 2026-11-22).
 _GRAVITON: Final = re.compile(r"^([a-z]+\d+g[a-z]*|a1)\.")
 # What CloudWatch Logs accepts (API reference, PutRetentionPolicy, 2026-11-22).
 LOG_RETENTION_DAYS: Final = (
