@@ -29,6 +29,7 @@ from headrace.planner.mixing import (
     PROBATION,
     RATE,
     WITNESSES,
+    averaged,
     by_level,
     evidenced,
     guarded,
@@ -127,7 +128,14 @@ class _Parts:
 
     def decided(self, one: Variation) -> Ints:
         """The variation's decisions, [H + 1]."""
-        blend = np.mean([self.part(name, one) for name in one.parts], axis=0)
+        mixtures = [self.part(name, one) for name in one.parts if name != "learned"]
+        weight = one.parts.count("learned")
+        if not mixtures:
+            blend = self.part("learned", one)
+        elif not weight:
+            blend = np.asarray(np.mean(mixtures, axis=0))
+        else:
+            blend = averaged(self.costs, mixtures, self.part("learned", one), weight=weight)
         wished = evidenced(self.costs, whole(blend), witnesses=one.witnesses)
         return guarded(self.costs, proven(self.costs, wished, probation=one.probation))
 
@@ -141,8 +149,8 @@ def cases() -> Iterator[tuple[str, str, str, Demand, tuple[float, float]]]:
             yield "six series, essay prices", model, name, demand, series.ESSAY[gpu]
             for pair, dedicated, serverless in series.TODAY[gpu]:
                 yield "six series, today's prices", model, f"{name} {pair}", demand, (dedicated, serverless)
-            for other in ("T4", "H100") if gpu == "A100" else ():
-                yield "A100 series, other GPUs' prices", model, f"{name} {other}", demand, series.ESSAY[other]
+            for other in sorted(series.ESSAY.keys() - {gpu}):
+                yield "six series, other GPUs' essay prices", model, f"{name} {other}", demand, series.ESSAY[other]
         for model in ("m-small", "m-large"):
             for gpu in ("T4", "A100"):
                 for name, demand in series.tenants(folder, model=model, gpu=gpu).items():

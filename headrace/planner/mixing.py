@@ -11,13 +11,15 @@ Three mixtures run side by side; their answers and that of a learner of its own 
   level (B.1), so the bottom of the fleet may follow slow experts while its top follows quick ones.
 
 Nothing larger is held than what was best in three past hours, so that a single spike is not bought for an hour, and a
-level that was hardly ever held is held only where holding it has paid. A guard compares what this mixture and three
-plain rules would have cost so far and follows a plain rule while it leads.
+level that was hardly ever held is held only where holding it has paid; what was worth holding throughout the last hour
+needs no other evidence. A guard compares what this mixture and three plain rules would have cost so far and follows a
+plain rule while it leads.
 """
 
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -25,7 +27,13 @@ import numpy as np
 from headrace.planner.arrays import DAY_HOURS, Floats, Ints
 from headrace.planner.experts import expert_decisions
 from headrace.planner.learning import learned
-from headrace.planner.policies import HourlyCosts, floor_plus_ten, rolling_floor_plus_ten, serverless_only
+from headrace.planner.policies import (
+    SIGNALS_PER_HOUR,
+    HourlyCosts,
+    floor_plus_ten,
+    rolling_floor_plus_ten,
+    serverless_only,
+)
 
 # Memory of the exponential weights: a regret halves in 138 hours. Rate: regrets are measured in standard deviations.
 DISCOUNT: Final = 0.995
@@ -43,6 +51,10 @@ PROBATION: Final = 4
 LEARN_FROM: Final = DAY_HOURS
 # Hours in which a size must have been best before it is held (chosen on tenants' traces among 2, 3 and 4).
 WITNESSES: Final = 3
+# The learned rule has no say while it lost more than this many times what the worst mixture lost over these hours: a
+# linear rule errs without bound where traffic stops for good, since it still adds up what was usual at that hour.
+LOST_TOO_MUCH: Final = 2.0
+LOST_OVER_H: Final = 6
 
 
 def polynomial(costs: HourlyCosts, answers: Floats) -> Floats:
@@ -123,18 +135,39 @@ def whole(answers: Floats) -> Ints:
     return np.maximum(np.round(answers), 0.0).astype(np.int64)
 
 
-def evidenced(costs: HourlyCosts, wished: Ints, *, witnesses: int = WITNESSES) -> Ints:
-    """At most what would have been best in `witnesses` past hours: one spike is no reason to hold its size for an hour.
+def averaged(costs: HourlyCosts, mixtures: Sequence[Floats], rule: Floats, *, weight: int = 1) -> Floats:
+    """Mean of the mixtures' answers and the learned rule's, which counts `weight` times, or not at all while it errs
+    far more than they; all [H + 1]."""
+    answers = np.stack((*mixtures, rule), axis=1)
+    hours = np.arange(costs.hours)[:, None]
+    lost = costs.at(hours, np.maximum(np.round(answers[:-1]), 0.0)) - costs.cost.min(1)[:, None]
+    sums = np.concatenate((np.zeros((1, lost.shape[1])), lost.cumsum(0)))
+    lately = sums - sums[np.maximum(np.arange(len(sums)) - LOST_OVER_H, 0)]
+    astray = lately[:, -1] > LOST_TOO_MUCH * lately[:, :-1].max(1) + 1e-9
+    votes = np.ones(answers.shape)
+    votes[:, -1] = np.where(astray, 0.0, float(weight))
+    return np.asarray((answers * votes).sum(1) / votes.sum(1))
 
-    A lasting rise passes after that many hours; until then its top is served serverless, which costs
+
+def lasting(costs: HourlyCosts) -> Ints:
+    """The largest size that was worth holding in each ten minutes of the last hour, [H + 1]: a rise that lasts."""
+    least = costs.best(costs.signal_cost).reshape(-1, SIGNALS_PER_HOUR).min(1)
+    return np.concatenate(([0], least))
+
+
+def evidenced(costs: HourlyCosts, wished: Ints, *, witnesses: int = WITNESSES) -> Ints:
+    """At most what would have been best in `witnesses` past hours, or what lasted through the last one: one spike is no
+    reason to hold its size for an hour.
+
+    A rise that comes and goes passes after that many hours; until then its top is served serverless, which costs
     1 / break-even - 1 of it. The first day is left alone, since nothing has been seen yet.
     """
-    best = costs.best(costs.cost)
+    best, lasted = costs.best(costs.cost), lasting(costs)
     largest: list[int] = []
     capped = wished.copy()
     for hour in range(len(wished)):
         if hour > LEARN_FROM and len(largest) == witnesses:
-            capped[hour] = min(int(wished[hour]), largest[0])
+            capped[hour] = min(int(wished[hour]), max(largest[0], int(lasted[hour])))
         if hour < costs.hours:
             heapq.heappush(largest, int(best[hour]))
             if len(largest) > witnesses:
@@ -143,12 +176,14 @@ def evidenced(costs: HourlyCosts, wished: Ints, *, witnesses: int = WITNESSES) -
 
 
 def proven(costs: HourlyCosts, wished: Ints, *, probation: int = PROBATION) -> Ints:
-    """What is wished, up to the first level above the rolling floor + 10 % that is on probation: wished in fewer than
-    `probation` past hours, and holding it then would not have paid. Waiting costs 1 / break-even - 1 of such an hour;
-    holding a level for a spike that is over costs all of it, which for a small tenant is a percent of a week."""
+    """What is wished, up to the first level on probation: above the rolling floor + 10 % and above what lasted through
+    the last hour, wished in fewer than `probation` past hours, and holding it then would not have paid. Waiting costs
+    1 / break-even - 1 of such an hour; holding a level for a spike that is over costs all of it, which for a small
+    tenant is a percent of a week."""
     saved = -np.diff(costs.cost, axis=1)
     top = np.searchsorted(costs.candidates, wished, side="left")
-    floor = np.searchsorted(costs.candidates, rolling_floor_plus_ten(costs), side="left")
+    known = np.maximum(rolling_floor_plus_ten(costs), lasting(costs))
+    floor = np.searchsorted(costs.candidates, known, side="left")
     gain = np.zeros(saved.shape[1])
     seen = np.zeros(saved.shape[1])
     held = wished.copy()
@@ -183,6 +218,7 @@ def adaptive(costs: HourlyCosts) -> Ints:
     """Headrace's own policy: the bank of experts, mixed three ways, averaged with what is learned of each level,
     rounded and guarded. [H + 1] GPUs."""
     _, answers = expert_decisions(costs)
-    mixed = polynomial(costs, answers) + leaders(costs, answers) + by_level(costs, answers)
-    blend = (mixed + learned(costs, until=mixed / 3)) / 4
+    mixtures = (polynomial(costs, answers), leaders(costs, answers), by_level(costs, answers))
+    rule = learned(costs, until=np.asarray(np.mean(mixtures, axis=0)))
+    blend = averaged(costs, mixtures, rule)
     return guarded(costs, proven(costs, evidenced(costs, whole(blend))))

@@ -58,6 +58,17 @@ def test_adaptive_stays_near_the_bound_on_a_daily_wave_of_any_size(level: float,
     assert (level < CANDIDATES) == (level < 900), "the largest case goes through the candidate grid"
 
 
+@pytest.mark.parametrize("factor", [10.0, 0.0], ids=["a launch", "an end"])
+def test_a_change_for_good_is_followed_nearly_as_fast_as_by_the_last_hours_optimum(factor: float) -> None:
+    hour = np.arange(10 * 24 * 60) / 60
+    level = 12 * np.exp(0.4 * np.sin((hour % 24 - 9) / 24 * 2 * np.pi))
+    minutes = np.random.default_rng(3).poisson(level) * np.where(hour < 8 * 24 + 7, 1.0, factor)
+    cheap = Tariff(dedicated_usd_hour=1.1, serverless_usd_second=0.00076)
+    result = run_backtest(Demand(origin_s=0, gpus=np.repeat(minutes, 6)), cheap)
+    reactive = next(item for item in result.baselines if item.name == "last-hour")
+    assert (result.chosen.ratio or 9) < (reactive.ratio or 0) * 1.04, "no caution or habit holds it back for a day"
+
+
 def _small_tenant_with_rare_spikes() -> Demand:
     """A third of a GPU all day; now and then thirty of them for 45 minutes up to a full hour, then none."""
     gpus = np.full(14 * 24 * BINS_PER_HOUR, 0.33)
