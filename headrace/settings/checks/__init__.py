@@ -7,7 +7,7 @@ from datetime import date
 from typing import Final
 
 from headrace.errors import Problem
-from headrace.settings.checks import canaries, compute, hourly, money, offers, places, traffic
+from headrace.settings.checks import canaries, compute, hourly, money, names, offers, places, traffic
 from headrace.settings.tree import Settings
 
 Check = Callable[[Settings], Iterator[Problem]]
@@ -37,6 +37,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     money.quotas_fit_the_pools,
     money.budgets_add_up,
     money.commitments_hold,
+    names.names_do_not_meet,
     offers.logs_are_kept_for_a_time_that_exists,
     offers.the_cluster_can_be_made,
     offers.machines_run_the_node_image,

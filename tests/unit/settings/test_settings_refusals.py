@@ -46,6 +46,7 @@ def drop(path: str) -> Callable[[Tree], None]:
 
 
 POOL = "dedicatedPools.chat-floor"
+PROJECT = {"quota": {"gpus": 0, "cpuCores": 1, "memoryGib": 1}, "budgetUsdPerMonth": 1}
 RELEASE = {
     "artifactUri": "s3://acme-sandbox-models/next/1",
     "artifactDigest": f"sha256:{'a' * 64}",
@@ -466,6 +467,25 @@ CASES: list[tuple[str, list[Callable[[Tree], None]], str]] = [
         (
             "workloads.digest.release is 'llama-3-1-8b-fp8': no pool of the workload runs it, because conversations that are in "
             "no canary would be refused; remove `release` from one of its pools."
+        ),
+    ),
+    (
+        "two projects of one namespace",
+        [
+            put("tenants.a-b", {"budgetUsdPerMonth": 2, "projects": {"c": PROJECT}}),
+            put("tenants.a", {"budgetUsdPerMonth": 2, "projects": {"b-c": PROJECT}}),
+        ],
+        (
+            "tenants.a.projects.b-c is 'a-b-c-sandbox': the namespace of that name belongs to tenants.a-b.projects.c, because a "
+            "cluster has only one; rename it."
+        ),
+    ),
+    (
+        "a pool named like the router's machines",
+        [lambda tree: tree["dedicatedPools"].update(router=tree["dedicatedPools"].pop("chat-floor"))],
+        (
+            "dedicatedPools.router is 'router': the node group of that name belongs to the router's machines, because a cluster has "
+            "only one; rename it."
         ),
     ),
     (
