@@ -114,9 +114,10 @@ class Engine:
 
     def reload(self, policy: RouterConfig, leases: Mapping[str, int] | None = None) -> None:
         """A new configuration; what is in flight goes on as it was admitted."""
-        self.policy = policy
+        before, self.policy = self.policy, policy
         self._thresholds.forget_limits()
-        reconfigured(self.state, policy)
+        advance(self.state, self.clock())
+        reconfigured(self.state, policy, before=before)
         if leases is not None:
             self.state.leases = dict(leases)
         self.tick()

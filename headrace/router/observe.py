@@ -59,11 +59,22 @@ def initial(
     return State(now=now, period=period, pools=pools, accounts=deepcopy(dict(accounts)), leases=dict(leases))
 
 
-def reconfigured(state: State, policy: RouterConfig) -> State:
-    """The state under a new configuration: pools and accounts that stay keep all that is known of them."""
+def reconfigured(state: State, policy: RouterConfig, *, before: RouterConfig) -> State:
+    """The state under a new configuration: pools and accounts that stay keep all that is known of them.
+
+    What was in flight until now is booked at the price that it had; requests on a pool that goes cost what they did.
+    """
+    known = {**state.retired, **before.pools}
+    for name, config in known.items():
+        _move(state.pools[name], config, state.now, 0)
+    state.retired = {
+        name: config for name, config in known.items() if name not in policy.pools and state.pools[name].in_flight
+    }
     fresh = initial(policy, now=state.now, period=state.period, leases={}, accounts={})
     for name, view in fresh.pools.items():
-        state.pools.setdefault(name, view)
+        known_view = state.pools.setdefault(name, view)
+        if name not in known:  # new, or back: nothing ran here meanwhile
+            known_view.cost_at, known_view.idle = state.now, ()
     state.leases = {
         name: min(state.leases[name], total) for name, total in policy.totals.items() if name in state.leases
     }
@@ -80,7 +91,7 @@ def observe(state: State, event: Event, policy: RouterConfig) -> State:
                 state.accounts, event.scopes, now=now, money=event.route.reservation, tokens=event.route.tokens
             )
             view = state.pools[name]
-            _move(view, policy.pools.get(name), now, 1)
+            _move(view, _config(state, name, policy), now, 1)
             if event.route.cold and not event.route.joins:
                 view.starting = (*view.starting, now)
             if view.circuit is not Circuit.CLOSED:
@@ -123,8 +134,13 @@ def cost_share(state: State, pool: str, now: float, policy: RouterConfig) -> flo
     A request's cost is the difference of this between its end and its start: each moment's price of the busy instances
     is shared evenly among the requests in flight at that moment, so the shares add up to exactly what was busy.
     """
-    view, config = state.pools[pool], policy.pools.get(pool)
+    view, config = state.pools[pool], _config(state, pool, policy)
     return view.cost_per_request + (_price(config, view.in_flight) * (now - view.cost_at) if config else 0.0)
+
+
+def _config(state: State, pool: str, policy: RouterConfig) -> PoolConfig | None:
+    """What a pool is, or was when a reload took it away."""
+    return policy.pools.get(pool) or state.retired.get(pool)
 
 
 def _price(config: PoolConfig, in_flight: int) -> float:
@@ -139,7 +155,7 @@ def _move(view: PoolView, config: PoolConfig | None, now: float, change: int) ->
     """One request more or less in flight: cost so far is booked, instances wake or fall idle."""
     before = view.in_flight
     after = view.in_flight = max(0, before + change)
-    if config is None:  # a pool that a reload took away finishes what it has
+    if config is None:  # nobody knows it any more
         return
     elapsed = max(0.0, now - view.cost_at)
     view.cost_per_request += _price(config, before) * elapsed
@@ -220,7 +236,7 @@ def _finished(state: State, event: Finished, now: float, policy: RouterConfig) -
     name = event.route.pool
     view = state.pools[name]
     idle = view.idle
-    _move(view, policy.pools.get(name), now, -1)
+    _move(view, _config(state, name, policy), now, -1)
     if (
         event.route.reason is Reason.START_AHEAD
         and event.outcome is Outcome.OK

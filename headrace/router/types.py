@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from headrace.router.config import PoolConfig
 from headrace.settings.releases import WorkloadClass
 
 NANO: Final = 1_000_000_000
@@ -192,13 +193,17 @@ class PoolView:
 
 @dataclass(kw_only=True, slots=True)
 class State:
-    """Everything that changes. `leases` holds this replica's share of each limit; a limit without a share is zero."""
+    """Everything that changes. `leases` holds this replica's share of each limit; a limit without a share is zero.
+
+    `retired` holds pools that a reload took away while requests were on them.
+    """
 
     now: float = 0.0
     period: str = ""
     pools: dict[str, PoolView] = field(default_factory=dict)
     accounts: dict[str, Account] = field(default_factory=dict)
     leases: dict[str, int] = field(default_factory=dict)
+    retired: dict[str, PoolConfig] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,6 +10,7 @@ import pytest
 from headrace.router.classify import bucket_of
 from headrace.router.config import RouterConfig
 from headrace.router.decide import decide, release_of
+from headrace.router.engine import Admission, Engine
 from headrace.router.events import Admitted, Finished, Outcome, Queued, Scraped, Tick
 from headrace.router.observe import observe
 from headrace.router.types import Decision, Ground, Phase, Reason, Refusal, RequestFacts, Route, State, Wait, explain
@@ -407,3 +408,25 @@ def test_a_prompt_that_is_too_long_is_told_so_though_a_pool_runs_a_canary() -> N
     decision = decide(request(), state(elsewhere), elsewhere)
     assert isinstance(decision, Refusal)
     assert (decision.status, decision.code) == (403, "residency"), "the pool with its release lies outside"
+
+
+@pytest.mark.parametrize("change", ["gone", "dearer"])
+async def test_a_reload_changes_nothing_of_what_a_running_request_costs_until_then(change: str) -> None:
+    """A stream on a pool that a reload took away cost nothing from then on; a new price held from its beginning."""
+    now = [0.0]
+    first = config(pools={"floor": pool(), "burst": overflow()})
+    left = {"burst": overflow()} if change == "gone" else {"floor": pool(nanoUsdPerInstanceSecond=2_000_000)}
+    engine = Engine(first, clock=lambda: now[0], period="2026-11", leases=first.totals, accounts={})
+    admitted = await engine.place(request())
+    assert isinstance(admitted, Admission)
+    assert admitted.route.pool == "floor"
+    now[0] = 10.0
+    second = config(pools=left)
+    engine.reload(second, second.totals)
+    now[0] = 15.0
+    per_second = 200_000 // 4
+    after = per_second if change == "gone" else 10 * per_second
+    assert engine.finish(admitted, outcome=Outcome.OK, tokens=5) == 10 * per_second + 5 * after
+    engine.reload(first, first.totals)
+    assert not engine.state.retired
+    assert engine.in_flight == 0
