@@ -81,16 +81,17 @@ class Stack:
             raise StackError(done)
         return done
 
-    def ensure(self) -> None:
-        """Make the stack if the backend does not have it."""
-        argv = [str(self.engine.path), "stack", "select", "--create", self.name, "--non-interactive"]
+    def ensure(self, *, select: bool = True) -> None:
+        """Make the stack if the backend does not have it; `select` makes it the folder's current one."""
+        how = ["select", "--create"] if select else ["init", "--no-select"]
+        argv = [str(self.engine.path), "stack", *how, self.name, "--non-interactive"]
         copy = stack_config.working_copy(self.project, self.name, self.context.directory.parent)
         keep = stack_config.source(self.project, self.name)
         before = keep.read_bytes() if keep.is_file() else None
         done = subprocess.run(  # noqa: S603 - our own argv
             argv, cwd=self.project, env=self.environment(), capture_output=True, text=True, check=False
         )
-        if done.returncode != 0:
+        if done.returncode != 0 and (select or "already exists" not in done.stderr):
             raise StackError(done)
         if before is not None and copy is not None and copy != keep and keep.read_bytes() != before:
             # Making a stack writes the salt into its file and offers no other place: it belongs into our copy.

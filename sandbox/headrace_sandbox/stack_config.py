@@ -18,6 +18,8 @@ from headrace_sandbox import checkout
 
 # The engine's commands that read a whole stack configuration (and its aliases for them).
 COMMANDS: Final = frozenset({"preview", "pre", "up", "update", "refresh", "destroy", "down", "dn", "import", "watch"})
+# Those of them that make sense on a stack that was never deployed.
+DEPLOYING: Final = frozenset({"preview", "pre", "up", "update"})
 VARIABLE: Final = "PULUMI_OPTION_CONFIG_FILE"  # any flag can be given as PULUMI_OPTION_<FLAG>; this one: --config-file
 _SALT: Final = re.compile(r"^encryptionsalt: .*$", re.MULTILINE)
 

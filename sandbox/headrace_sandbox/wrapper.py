@@ -10,6 +10,7 @@ from typing import NoReturn
 from headrace.errors import Refused
 from headrace_sandbox import cache, checkout, engine, environment, prerequisites, stack_config
 from headrace_sandbox.service import SandboxContext
+from headrace_sandbox.stack import Stack
 
 
 def run(arguments: list[str]) -> NoReturn:
@@ -43,6 +44,9 @@ def _configuration(
     if project is None or stack is None:
         return {}
     prerequisites.provide(sandbox, stack_config.settings(project, stack))
+    if command in stack_config.DEPLOYING and stack_config.source(project, stack).is_file():
+        # A stack that the project has a file for: the sandbox's backend is new, and nobody made it there yet.
+        Stack(name=stack, project=project, context=sandbox, engine=found).ensure(select=False)
     copy = stack_config.working_copy(project, stack, sandbox.directory.parent)
     using = environment.engine_environment(sandbox, found=found)
     return using | ({stack_config.VARIABLE: str(copy)} if copy else {})

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from headrace.errors import Refused
 from headrace_sandbox import checkout, deploy_events, engine, environment, stack_config, supervise
 from headrace_sandbox.deploy_events import Progress
+from headrace_sandbox.stack import Stack
 from headrace_sandbox.supervise_ports import write_json
 
 RANGE = ">=3.259.0 <4.0.0"
@@ -105,6 +106,26 @@ def test_the_engine_finds_only_the_sandbox(tmp_path: Path, monkeypatch: pytest.M
     assert len(passphrase.read_text()) >= 32
     again = environment.process_environment(context, found=found)
     assert Path(again["PULUMI_CONFIG_PASSPHRASE_FILE"]).read_text() == passphrase.read_text()
+
+
+def test_a_stack_that_is_made_on_the_way_is_not_selected_and_leaves_its_file_alone(tmp_path: Path) -> None:
+    (tmp_path / "Pulumi.yaml").write_text("name: x\nruntime: python\n")
+    committed = tmp_path / "Pulumi.dev.yaml"
+    committed.write_text("config:\n  x:a: 1\n")
+    pulumi = tmp_path / "pulumi"
+    script = f'#!/bin/sh\necho "$@" > {tmp_path}/argv\n'
+    script += f'[ -f {tmp_path}/made ] && echo "error: stack already exists" >&2 && exit 255\n'
+    engine.write_script(pulumi, script + f"touch {tmp_path}/made\necho 'encryptionsalt: v1:abc' >> {committed}\n")
+    found = engine.Engine(path=pulumi, version="3.259.0", source="test", language_host=tmp_path / "host")
+    context = supervise.open_context(tmp_path / "run" / "sandbox")
+    stack = Stack(name="dev", project=tmp_path, context=context, engine=found)
+    stack.ensure(select=False)
+    stack.ensure(select=False)
+    assert (tmp_path / "argv").read_text().split() == ["stack", "init", "--no-select", "dev", "--non-interactive"]
+    assert committed.read_text() == "config:\n  x:a: 1\n"
+    copy = stack_config.working_copy(tmp_path, "dev", tmp_path / "run")
+    assert copy is not None
+    assert "encryptionsalt: v1:abc" in copy.read_text(), "the salt of the stack is kept where the engine reads it"
 
 
 def test_the_salt_stays_in_the_copy_and_the_rest_follows_the_committed_file(tmp_path: Path) -> None:
