@@ -35,6 +35,7 @@ from tests.engine.router.world import (
     idle,
     make_tables,
     model_server,
+    open_folder,
     postgres_ready,
     redis_ready,
     start_postgres,
@@ -49,24 +50,15 @@ pytestmark = pytest.mark.engine
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def postgres() -> Iterator[int]:
     """A port with a PostgreSQL, its tables made."""
-    folder = _open_folder(tmp_path_factory)
     port = free_port()
-    with start_postgres(port, folder) as running:
+    with open_folder() as folder, start_postgres(port, folder) as running:
         wait_for(postgres_ready(port), what="PostgreSQL")
         with ThreadPoolExecutor(1) as elsewhere:  # a fixture may run inside a test's event loop
             elsewhere.submit(lambda: asyncio.run(make_tables(port))).result()
         yield port
         running.kill(signal.SIGINT)
-
-
-def _open_folder(factory: pytest.TempPathFactory) -> Path:
-    """A folder that an unprivileged PostgreSQL can reach: pytest makes its own private."""
-    folder = factory.mktemp("pg")
-    for part in (folder, folder.parent, folder.parent.parent):
-        part.chmod(0o711)
-    return folder
 
 
 def dsn(port: int, user: str = "postgres") -> str:
@@ -165,9 +157,9 @@ async def test_the_role_of_the_router_can_neither_change_nor_delete(postgres: in
 
 
 async def test_postgres_killed_and_back_under_load_has_every_record_once(
-    session: aiohttp.ClientSession, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    session: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
-    folder, port = _open_folder(tmp_path_factory), free_port()
+    port = free_port()
     async with model_server(Behaviour(servers=2, slots=8, token_s=0.002)) as (_, upstream):
         write_files(tmp_path, pools={"floor": floor_at(upstream, slotsPerInstance=8)}, callerBreaker=PATIENT)
         replica = Replica(folder=tmp_path, env={"HEADRACE_POSTGRES_DSN": dsn(port, "router")})
@@ -180,6 +172,7 @@ async def test_postgres_killed_and_back_under_load_has_every_record_once(
                 statuses.extend(answer.status for answer in batch)
 
         with contextlib.ExitStack() as stack:
+            folder = stack.enter_context(open_folder())
             first = stack.enter_context(start_postgres(port, folder))
             wait_for(postgres_ready(port), what="PostgreSQL")
             await make_tables(port)

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -90,6 +91,15 @@ def process(argv: list[str], log: Path, env: dict[str, str] | None = None) -> It
 def start_redis(port: int, folder: Path) -> contextlib.AbstractContextManager[Process]:
     folder.mkdir(exist_ok=True)
     return process(list(redis_services.argv(port, folder)), folder / "redis.log")
+
+
+@contextlib.contextmanager
+def open_folder() -> Iterator[Path]:
+    """A folder that an unprivileged PostgreSQL can reach. Not one of pytest's: those are private, and each pytest that
+    starts makes those of all others private again."""
+    with tempfile.TemporaryDirectory(prefix="headrace-postgres-", ignore_cleanup_errors=True) as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
 
 
 def start_postgres(port: int, folder: Path) -> contextlib.AbstractContextManager[Process]:
