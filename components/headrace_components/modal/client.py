@@ -371,11 +371,12 @@ def warm_up(
 
         import modal
 
-        ahead = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=lead_time_s)
         now = datetime.datetime.now(datetime.UTC)
         wanted = least
         for window in windows:
-            for moment in (now, ahead):
+            # One moment in each hour until then: a window may be shorter than the lead time.
+            for ahead in (*range(0, lead_time_s, 3600), lead_time_s):
+                moment = now + datetime.timedelta(seconds=ahead)
                 local = moment.astimezone(zoneinfo.ZoneInfo(window["timeZone"]))
                 if local.weekday() * 24 + local.hour in window["hours"]:
                     wanted = max(wanted, window["minInstances"])

@@ -26,7 +26,9 @@ def wanted_minimum(schedule: Mapping[str, Any], now: datetime) -> int:
     """The minimum that holds at `now`: the most that any window asks for that is open, or opens within the lead
     time."""
     least = int(schedule["minInstances"])
-    moments = (now, now + timedelta(seconds=int(schedule["leadTimeS"])))
+    lead = int(schedule["leadTimeS"])
+    # One moment in each hour until then: a window may be shorter than the lead time.
+    moments = [now + timedelta(seconds=ahead) for ahead in (*range(0, lead, 3600), lead)]
     for window in schedule["windows"]:
         for moment in moments:
             local = moment.astimezone(ZoneInfo(window["timeZone"]))

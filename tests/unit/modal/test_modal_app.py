@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +13,7 @@ from hypothesis import strategies as st
 
 from headrace.protocol.values import UNKNOWN
 from headrace_components.modal.app import App, _inputs_of, deployment, owner_mark
-from headrace_components.modal.client import Autoscaler, LiveApp, server
+from headrace_components.modal.client import Autoscaler, LiveApp, server, warm_up
 from headrace_components.provider import compare
 from headrace_components.provider.fields import validate, with_defaults
 from headrace_components.provider.resource import keep_equal
@@ -129,3 +132,17 @@ def test_only_the_autoscaler_changes_without_a_deployment() -> None:
     assert deployment(URN, inputs(minContainers=2)).autoscaler == Autoscaler(
         min_containers=2, max_containers=4, buffer_containers=0, scaledown_window=60
     )
+
+
+def test_the_timer_keeps_a_window_warm_that_is_shorter_than_the_lead_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    autoscaler = SimpleNamespace(
+        settings=lambda: SimpleNamespace(min_containers=0), update=lambda min_containers: asked.append(min_containers)
+    )
+    found = SimpleNamespace(from_name=lambda *_, **__: SimpleNamespace(autoscaler=autoscaler))
+    monkeypatch.setitem(sys.modules, "modal", SimpleNamespace(Function=found))
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    least = Autoscaler(min_containers=0, max_containers=4, buffer_containers=0, scaledown_window=60)
+    windows = [{"hours": [soon.weekday() * 24 + soon.hour], "minInstances": 2, "timeZone": "UTC"}]
+    warm_up("app", "serve", None, windows, least, 9000)()
+    assert asked == [2], "the window lies between now and the end of the lead time"

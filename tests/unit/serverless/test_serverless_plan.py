@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -145,6 +145,13 @@ SCHEDULE = {
 )
 def test_the_schedule_holds_in_its_own_time_zone_with_its_lead_time(moment: str, least: int) -> None:
     assert wanted_minimum(SCHEDULE, datetime.fromisoformat(moment).replace(tzinfo=UTC)) == least
+
+
+def test_an_hour_that_a_long_lead_time_reaches_across_stays_warm_until_it_is_over() -> None:
+    schedule = {"minInstances": 0, "leadTimeS": 9000, "windows": [{"hours": [8], "minInstances": 2, "timeZone": "UTC"}]}
+    monday = datetime(2026, 11, 23, tzinfo=UTC)
+    warm = [at for at in range(0, 720, 5) if wanted_minimum(schedule, monday + timedelta(minutes=at)) == 2]
+    assert warm == list(range(330, 540, 5)), "from two and a half hours ahead until the window ends, without a gap"
 
 
 @given(st.datetimes(min_value=datetime(2026, 1, 1), max_value=datetime(2027, 1, 1)), st.integers(0, 7200))  # noqa: DTZ001
