@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from headrace.router import capacity, lease
 from headrace.router.config import RouterConfig
 from headrace.router.decide import decide
+from headrace.router.engine import Engine
 from headrace.router.lease import Ask, Other, divide, shortages
 from headrace.router.types import Account, Ground, Refusal, State, Wait
+from tests.unit.router.shares import Redis, leaser
 from tests.unit.router.worlds import config, pool, request, state
 
 CLAIMS = st.dictionaries(
@@ -302,3 +304,22 @@ def test_the_slots_of_few_model_servers_reach_the_replica_whose_callers_want_the
     assert shortages(wait, state(both), both) == {"pool/burst/instances": 1}, (
         "who waits is counted in line for the floor, and lacks an instance elsewhere"
     )
+
+
+async def test_a_limit_that_is_new_is_shared_in_the_first_round_after_a_reload() -> None:
+    """Whoever asked first took all of it, and the other refused its callers until it got some, rounds later."""
+    first = config(tenants={"search": {"limits": {}, "projects": {"assistant": {}}}})
+    second = config(tenants={"search": {"limits": {"parallelRequests": 10}, "projects": {"assistant": {}}}})
+    store = Redis()
+    engines = [Engine(first, clock=lambda: 0.0, period="2026-11", leases={}, accounts={}) for _ in range(2)]
+    leasers = [leaser(f"r{number}", engine, store) for number, engine in enumerate(engines)]
+    for _ in range(4):
+        for one in leasers:
+            await one.step()
+    for engine in engines:
+        engine.reload(second)
+    for one in leasers:
+        await one.step()
+    shares = [engine.state.leases["tenant/search/parallel"] for engine in engines]
+    assert min(shares) >= 4, shares
+    assert sum(shares) <= 10, shares
