@@ -153,8 +153,12 @@ def _print_slo(slo: SloResult) -> None:
     for item in slo.ladder[:4]:
         click.echo(
             f"  +{item.extra_floor} dedicated, +{item.extra_warm} minimum instances: {item.attained:.2%} for"
-            f" {usd(item.usd_per_month)} USD a month ({usd(item.usd_per_further_point or 0)} per further point)"
+            f" {usd(item.usd_per_month)} USD a month ({_price_of_more(item.usd_per_further_point or 0.0)})"
         )
+
+
+def _price_of_more(usd_per_point: float) -> str:
+    return "cheaper and better on this replay" if usd_per_point < 0 else f"{usd(usd_per_point)} per further point"
 
 
 def _print_changes(stack: Path, changes: list[Change]) -> None:

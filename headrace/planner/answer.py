@@ -92,7 +92,7 @@ def answer(
         all_dedicated=alone[0],
         all_serverless=alone[1],
         pooling={name: pooling(groups, tariff) for name, groups in traffic.by_group.items() if len(groups) > 1},
-        commitments=_commitments(workload, plan),
+        commitments=commitments(workload, plan),
         coupled=_coupled(workload, plan, limits),
         prices=rows,
         stale=tuple(book.stale(day, rows=rows)),
@@ -190,7 +190,7 @@ def _slo(
         dedicated=plan.dedicated[hours],
         warm=plan.warm.minimum[(hours + first) % len(plan.warm.minimum)],
         slots=service.batch,
-        serverless_cap=limits.serverless_cap,
+        serverless_cap=plan.serverless_most,  # what `--write` sets
         peak=plan.peak_replicas,
         tariff=plan.tariff,
         limit_s=limit_s,
@@ -207,7 +207,8 @@ def _slo(
     return planned, (alone[0], alone[1])
 
 
-def _commitments(workload: Workload, plan: Plan) -> tuple[CommitmentAdvice, ...]:
+def commitments(workload: Workload, plan: Plan) -> tuple[CommitmentAdvice, ...]:
+    """What to commit to of each reserved tier; hidden costs are on these GPUs as on any dedicated one."""
     if not workload.reserved:
         return ()
     gpus = workload.model.tensor_parallel
@@ -217,7 +218,7 @@ def _commitments(workload: Workload, plan: Plan) -> tuple[CommitmentAdvice, ...]
     offers = [
         Commitment(
             name=tier.name,
-            usd_hour=float(tier.usd_per_hour) * gpus,
+            usd_hour=float(tier.usd_per_hour) * gpus * workload.dedicated.overhead_factor,
             months=tier.commitment_months,
             maximum=None if tier.maximum_gpus is None else tier.maximum_gpus // gpus,
         )
@@ -260,7 +261,7 @@ def _coupled(workload: Workload, plan: Plan, limits: Constraints) -> Outcome | N
     reservations = tuple(
         Reservation(
             name=tier.name,
-            usd_hour=float(tier.usd_per_hour) * gpus,
+            usd_hour=float(tier.usd_per_hour) * gpus * workload.dedicated.overhead_factor,
             maximum=None if tier.maximum_gpus is None else tier.maximum_gpus // gpus,
         )
         for tier in workload.reserved

@@ -87,21 +87,12 @@ def sizing(answer: Answer) -> Sizing:
         ceiling_gpus=plan.ceiling * answer.gpus_per_replica,
         hourly=plan.hourly,
         warm_instances=plan.warm.minimum,
-        max_instances=plan.serverless_peak if answer.workload.serverless.maximum_gpus is None else _capped(answer),
+        max_instances=plan.serverless_most,
         idle_timeout_s=round(plan.tariff.idle_timeout_s),
         lead_time_s=answer.workload.dedicated.lead_time_s,
         max_wait_ms=round(answer.slo.limit_s * 250),
         # Square-root staffing (Halfin and Whitt 1981): c slots keep about the root of c free to absorb arrivals.
         start_at_percent=max(50, min(95, math.floor(100 * (1 - 1 / math.sqrt(slots))))),
-    )
-
-
-def _capped(answer: Answer) -> int:
-    most = answer.workload.serverless.maximum_gpus
-    return (
-        answer.plan.serverless_peak
-        if most is None
-        else min(answer.plan.serverless_peak, most // answer.gpus_per_replica)
     )
 
 
@@ -122,6 +113,7 @@ def _plan(plan: Plan, gpus: int) -> dict[str, object]:
         "ceiling": plan.ceiling,
         "peak": plan.peak_replicas,
         "serverlessPeak": plan.serverless_peak,
+        "serverlessMost": plan.serverless_most,
         "minInstances": [int(count) for count in plan.warm.minimum],
         "hourly": plan.hourly,
         "hourlySavesUsdPerMonth": _money(plan.hourly_saves_usd_per_month),

@@ -85,6 +85,9 @@ class Plan:
     """The answer. `schedule` has one entry per slot: 1 (a constant, or the least of an hourly floor), 24 (hour of the
     day) or 168 (hour of the week, UTC). `dedicated` is what would have been held in each hour of the data.
 
+    `serverless_peak` is what the data would have overflowed at most, `serverless_most` what a serverless pool must be
+    allowed: the same if demand were 30 % more, within the cap, since an instance that is allowed and not used is free.
+
     Costs are US dollars per month of 730 hours over the evaluated hours. `shortage` says why the caps on both pools
     leave part of the peak waiting; None where they don't.
     """
@@ -94,6 +97,7 @@ class Plan:
     ceiling: int
     peak_replicas: int
     serverless_peak: int
+    serverless_most: int
     usd_per_month: float
     bound: Bounds
     bound_usd_per_month: float
@@ -178,6 +182,7 @@ def make_plan(demand: Demand, tariff: Tariff, limits: Constraints, assumptions: 
         ceiling=max(int(schedule.max(initial=0)), int(np.quantile(reactive, 0.99)) if len(reactive) else 0),
         peak_replicas=peak,
         serverless_peak=overflow_peak,
+        serverless_most=_most_overflow(demand, held, limits),
         usd_per_month=plan_month,
         bound=limit,
         bound_usd_per_month=bound_month,
@@ -331,6 +336,12 @@ def _final_schedule(
 def _overflow_peak(demand: Demand, held: Ints) -> int:
     """The most serverless replicas needed at once under the schedule."""
     return int(np.maximum(demand.need - np.repeat(held, BINS_PER_HOUR), 0).max(initial=0))
+
+
+def _most_overflow(demand: Demand, held: Ints, limits: Constraints) -> int:
+    """The most serverless replicas needed at once at the sensitivity's highest demand, within the cap."""
+    most = _overflow_peak(demand.scaled(max(DEMAND_FACTORS)), held)
+    return most if limits.serverless_cap is None else min(most, limits.serverless_cap)
 
 
 def _dedicated_only(evaluation: _Evaluation, peak: int) -> float:

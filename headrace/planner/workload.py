@@ -60,7 +60,8 @@ class PriceSection(_Section):
 
 
 class DedicatedSection(PriceSection):
-    """The dedicated side. `overheadFactor` multiplies the price by the platform's hidden costs."""
+    """The dedicated side. `overheadFactor` multiplies its price and those of reserved tiers and other GPU types by the
+    platform's hidden costs."""
 
     maximum_gpus: int | None = Field(default=None, ge=0)
     lead_time_s: float = Field(default=600, ge=0)

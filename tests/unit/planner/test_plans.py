@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headrace.planner.answer import commitments
 from headrace.planner.arrays import BINS_PER_HOUR, Floats
 from headrace.planner.caps import forced
 from headrace.planner.commitment import Commitment, advise
@@ -32,6 +33,7 @@ from headrace.planner.statistics import breaks, constant_cost, pooling, profile
 from headrace.planner.tariff import Tariff
 from headrace.planner.traffic import repair
 from headrace.planner.verdict import VerdictKind
+from headrace.planner.workload import Workload
 
 from .conftest import daily_demand
 
@@ -353,3 +355,25 @@ def test_a_program_that_runs_out_of_time_gives_a_plan_with_its_gap_or_says_that_
     rented = sum(found.mix.rented[item.name] * item.speed for item in types)
     assert (held + rented + 8 >= peak - 1e-6).all(), "a plan that is not proven still keeps every limit"
     assert sum(found.mix.reserved[tier.name] * tier.usd_hour for tier in tiers) <= 14.0 + 1e-6
+
+
+def test_a_serverless_pool_may_run_what_a_third_more_demand_asks_for(
+    wave: Demand, a100: Tariff, free_plan: Plan
+) -> None:
+    need = np.ceil(wave.gpus * 1.3 - 1e-9).astype(int) - np.repeat(free_plan.dedicated, 360)
+    assert free_plan.serverless_most == need.max() > free_plan.serverless_peak, "the past's peak leaves no room to grow"
+    capped = make_plan(wave, a100, Constraints(serverless_cap=5))
+    assert capped.serverless_most == 5, "a cap stays a cap"
+
+
+def test_hidden_costs_are_on_reserved_gpus_too(free_plan: Plan) -> None:
+    document = {
+        "model": {"weightsGib": 15, "kvCacheKibPerToken": 128},
+        "gpu": "A100-80GB",
+        "dedicated": {"usdPerHour": 1.55, "overheadFactor": 1.4},
+        "serverless": {"usdPerSecond": 0.00104},
+        "reserved": [{"name": "year", "usdPerHour": 1.55}],
+    }
+    advice = commitments(Workload.model_validate(document), free_plan)[0]
+    assert free_plan.tariff.dedicated_usd_hour == pytest.approx(1.55 * 1.4), "guard: the plan pays 2.17 an hour"
+    assert advice.replicas == 0 or advice.saved_usd[1.0] <= 1e-6, "the same price is no bargain"
