@@ -20,7 +20,7 @@ from headrace.router.notes import Note, Notes, Sign, Why
 from headrace.router.types import Refusal
 
 MOST_CALLERS: Final = 10_000
-# Requests remembered of one caller: a key at 130 requests a second for a minute. And of all callers: about 60 MB.
+# Requests remembered of one caller: a key at 130 requests a second for a minute. And of all callers: about 90 MB.
 MOST_REMEMBERED: Final = 8192
 MOST_OF_ALL: Final = 262_144
 # Failures within this part of the window are one entry.
