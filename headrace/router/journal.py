@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -145,9 +146,11 @@ class Journal:
                 "decision": explain(facts, refusal),
                 "policy_version": policy.policy_version,
                 "cost_nano": spent,
-            },
-            soon=True,  # nothing was reserved from which a crash could be known
+            }
         )
+        # In the kernel's hands before the caller hears of it: nothing was reserved that a crash would bring to light.
+        with contextlib.suppress(SpoolBroken):
+            self.written()
 
     def start(self, admission: Admission, policy: RouterConfig) -> bool:
         """The reservation of a request of the router's own, in the kernel's hands when this returns: a crash posts it
@@ -179,10 +182,10 @@ class Journal:
             "endpoint": facts.endpoint,
         }
 
-    def _append(self, entry: Entry | Fields, *, soon: bool = False) -> None:
+    def _append(self, entry: Entry | Fields) -> None:
         try:
             # An outcome may wait a moment for company: lost in a crash, its reservation is posted in full.
-            self.spool.append(entry if isinstance(entry, Entry) else encode(entry), wait=False, soon=soon)
+            self.spool.append(entry if isinstance(entry, Entry) else encode(entry), wait=False, soon=False)
         except (Pushback, SpoolBroken, TooLong):
             self._refused += 1
 

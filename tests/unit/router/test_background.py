@@ -16,7 +16,7 @@ from headrace.audit.record import Entry, Kind, parse
 from headrace.audit.spool import Spool, SpoolBroken, replay
 from headrace.audit.spool_base import Files
 from headrace.errors import Refused
-from headrace.router import background, lease_redis
+from headrace.router import background, classify, lease_redis
 from headrace.router.alerts import Webhook
 from headrace.router.background import Background, every
 from headrace.router.callers import Callers
@@ -31,12 +31,13 @@ from headrace.router.metrics import Metrics
 from headrace.router.options import Options
 from headrace.router.serve import Router
 from headrace.router.starter import Starter
-from headrace.router.turn import Services
+from headrace.router.turn import Services, Turn
+from headrace.router.types import Refusal
 from headrace.router.upstream import Answer, Upstream
 from tests.unit.audit.test_chain import entry
 from tests.unit.audit.test_spool import fill
 from tests.unit.router.test_http import Caller
-from tests.unit.router.worlds import config, document, pool
+from tests.unit.router.worlds import config, document, pool, request
 
 
 async def until(true: Callable[[], bool]) -> None:
@@ -339,6 +340,19 @@ def raising() -> None:
 
 def recorded(spool: Spool) -> list[Entry]:
     return [parse(item.record) for item in spool.links()]
+
+
+async def test_a_refusal_is_on_record_before_its_caller_hears_of_it(tmp_path: Path) -> None:
+    """Killed in that moment, the router had answered a request that no journal knew of."""
+    spool, policy = Spool(tmp_path, "w1"), config()
+    made = services(spool, policy)
+    caller = classify.Caller(key_id="k1", tenant="search", project="assistant", environment="test")
+    parsed = classify.Parsed(facts=request(id="refused-1"), conversation="c", prompt_digest_input=b"p")
+    turn = Turn(made, parsed, caller)
+    turn.refuse(Refusal(status=429, code="rate_limited", sentence="too many", next_step="wait"))
+    stored = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert b"refused-1" in stored, "without another turn of the event loop"
+    spool.close()
 
 
 async def test_a_start_is_reserved_before_it_is_sent_and_settled_whatever_happens(tmp_path: Path) -> None:
