@@ -108,7 +108,7 @@ class GpuCluster(pulumi.ComponentResource):
         ready = self._access(name, cluster, settings, args.get("groups", {}))
         before = self._addons(name, cluster, BEFORE_NODES, [])
         self.node_role_arn = self._node_role(name, args.get("cache_prefixes", []))
-        system = self._system_nodes(name, settings, list(args["private_subnet_ids"].values()), before)
+        system = self._system_nodes(name, settings, args["private_subnet_ids"], before)
         self._addons(name, cluster, AFTER_NODES, [system])
         self.kubeconfig = pulumi.Output.secret(
             pulumi.Output.all(cluster.name, cluster.endpoint, cluster.certificate_authority.data).apply(
@@ -367,7 +367,7 @@ class GpuCluster(pulumi.ComponentResource):
         self,
         name: str,
         settings: ClusterSettings,
-        subnet_ids: list[pulumi.Input[str]],
+        subnets: Mapping[str, pulumi.Input[str]],
         after: list[pulumi.Resource],
     ) -> aws.eks.NodeGroup:
         """GPU nodes refuse pods that ask for no GPU, so the cluster's own pods and the router live here."""
@@ -382,9 +382,9 @@ class GpuCluster(pulumi.ComponentResource):
         return aws.eks.NodeGroup(
             f"{name}-system",
             cluster_name=self.cluster_name,
-            node_group_name="system",
+            node_group_name=nodes.replaceable_name("system", settings.system_instance_type, tuple(subnets)),
             node_role_arn=self.node_role_arn,
-            subnet_ids=subnet_ids,
+            subnet_ids=list(subnets.values()),
             instance_types=[settings.system_instance_type],
             ami_type=nodes.SYSTEM_IMAGE.ami_type,
             capacity_type="ON_DEMAND",

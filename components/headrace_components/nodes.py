@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.mime.multipart import MIMEMultipart
@@ -134,6 +135,14 @@ def efa_interfaces(instance: InstanceType) -> list[dict[str, Any]]:
         }
         for card in range(instance.efa_interfaces)
     ]
+
+
+def replaceable_name(base: str, instance_type: str, zones: Sequence[str]) -> str:
+    """Name of a node group whose pods serve everybody. EKS changes neither machines nor subnets of a group; with the
+    same name the old group would have to go first, and its pods would have no node until the new one is up. A name of
+    what can't be changed lets the new group come first, and the old one be drained."""
+    what = "\0".join((instance_type, *sorted(zones)))
+    return f"{base}-{hashlib.sha256(what.encode()).hexdigest()[:6]}"
 
 
 def market(capacity: Capacity) -> dict[str, Any]:

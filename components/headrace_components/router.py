@@ -159,7 +159,7 @@ class Router(pulumi.ComponentResource):
         return aws.eks.NodeGroup(
             name,
             cluster_name=args["cluster_name"],
-            node_group_name=name,
+            node_group_name=nodes.replaceable_name(name, plan.router.instance_type, plan.zones),
             node_role_arn=args["node_role_arn"],
             subnet_ids=list(args["router_subnet_ids"].values()),
             instance_types=[plan.router.instance_type],

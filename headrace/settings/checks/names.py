@@ -1,4 +1,4 @@
-"""Checks on names that become names of the same kind of thing in one cluster."""
+"""Checks on names that become Kubernetes namespaces."""
 
 from __future__ import annotations
 
@@ -9,30 +9,27 @@ from headrace.settings.tree import Settings
 
 
 def names_do_not_meet(settings: Settings) -> Iterator[Problem]:
-    """No two things of the settings get one Kubernetes namespace or one node group."""
+    """No two things of the settings get one Kubernetes namespace."""
     spaces = dict.fromkeys(("default", "kube-system", "kube-public", "kube-node-lease", "gpu-system"), "the cluster")
-    groups = {"system": "the cluster's own machines"}
     if settings.router.image is not None:
         spaces["router"] = "the router"
-        groups["router"] = "the router's machines"
     for pool in settings.dedicated_pools:
-        yield from _taken(f"dedicatedPools.{pool}", pool, "node group", groups)
-        yield from _taken(f"dedicatedPools.{pool}", f"pool-{pool}", "namespace", spaces)
+        yield from _taken(f"dedicatedPools.{pool}", f"pool-{pool}", spaces)
     for pool in settings.serverless_pools:
-        yield from _taken(f"serverlessPools.{pool}", f"serverless-{pool}", "namespace", spaces)
+        yield from _taken(f"serverlessPools.{pool}", f"serverless-{pool}", spaces)
     for tenant, one in settings.tenants.items():
         for project in one.projects:
             space = f"{tenant}-{project}-{settings.environment}"
-            yield from _taken(f"tenants.{tenant}.projects.{project}", space, "namespace", spaces)
+            yield from _taken(f"tenants.{tenant}.projects.{project}", space, spaces)
 
 
-def _taken(path: str, name: str, kind: str, owners: dict[str, str]) -> Iterator[Problem]:
+def _taken(path: str, name: str, owners: dict[str, str]) -> Iterator[Problem]:
     """A problem where `name` has an owner; else it has one from now on."""
     if name in owners:
         yield Problem(
             path=path,
             value=name,
-            rule=f"the {kind} of that name belongs to {owners[name]}",
+            rule=f"the namespace of that name belongs to {owners[name]}",
             reason="a cluster has only one",
             next_step="rename it",
         )

@@ -132,3 +132,12 @@ def test_the_login_of_the_master_is_read_from_the_secret_that_rds_keeps(
             login_of(wrong)
         assert login.password not in str(refused.value)
     rds.delete_db_instance(DBInstanceIdentifier="records", SkipFinalSnapshot=True)
+
+
+def test_a_changed_subnet_group_of_a_database_is_still_there(cloud: Cloud, network: dict[str, Any]) -> None:
+    rds, subnets = cloud.client("rds"), network["subnets"]
+    rds.create_db_subnet_group(DBSubnetGroupName="kept", DBSubnetGroupDescription="d", SubnetIds=subnets[:1])
+    rds.modify_db_subnet_group(DBSubnetGroupName="kept", SubnetIds=subnets)
+    (found,) = rds.describe_db_subnet_groups(DBSubnetGroupName="kept")["DBSubnetGroups"]
+    assert {one["SubnetIdentifier"] for one in found["Subnets"]} == set(subnets)
+    rds.delete_db_subnet_group(DBSubnetGroupName="kept")

@@ -21,6 +21,7 @@ from headrace_components import (
     HybridPlatform,
     Router,
     RouterArgs,
+    nodes,
     router_manifests,
     router_names,
     router_plan,
@@ -167,6 +168,16 @@ def test_its_machines_take_nobody_else_and_hold_all_replicas(production_stack: E
     room = group["scalingConfig"]["minSize"] * (router_plan.vcpus(settings.instance_type) - router_plan.SYSTEM_CPUS)
     assert room >= settings.max_replicas
     assert group["scalingConfig"]["minSize"] >= 3, "one in each zone"
+
+
+def test_other_machines_or_another_zone_make_a_new_group_before_the_old_one_goes(production_stack: Engine) -> None:
+    groups = {one.name: one.inputs for one in production_stack.of("aws:eks/nodeGroup:NodeGroup")}
+    zones = tuple(stack_settings("prod-us")["network"]["zones"])
+    for group, base in (("router", "router"), ("gpu-system", "system")):
+        (machine,) = groups[group]["instanceTypes"]
+        assert groups[group]["nodeGroupName"] == nodes.replaceable_name(base, machine, zones), group
+        others = {nodes.replaceable_name(base, "m7i.8xlarge", zones), nodes.replaceable_name(base, machine, zones[:2])}
+        assert groups[group]["nodeGroupName"] not in others, "with the same name the old group has to go first"
 
 
 @pytest.mark.parametrize(

@@ -481,11 +481,14 @@ CASES: list[tuple[str, list[Callable[[Tree], None]], str]] = [
         ),
     ),
     (
-        "a pool named like the router's machines",
-        [lambda tree: tree["dedicatedPools"].update(router=tree["dedicatedPools"].pop("chat-floor"))],
+        "a pool whose namespace is a tenant's",
+        [
+            put("tenants.pool", {"budgetUsdPerMonth": 2, "projects": {"chat": PROJECT}}),
+            lambda tree: tree["dedicatedPools"].update({"chat-sandbox": tree["dedicatedPools"].pop("chat-floor")}),
+        ],
         (
-            "dedicatedPools.router is 'router': the node group of that name belongs to the router's machines, because a cluster has "
-            "only one; rename it."
+            "tenants.pool.projects.chat is 'pool-chat-sandbox': the namespace of that name belongs to "
+            "dedicatedPools.chat-sandbox, because a cluster has only one; rename it."
         ),
     ),
     (
