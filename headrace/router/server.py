@@ -197,6 +197,9 @@ class Api:
         )
         if isinstance(parsed, Refusal):
             return parsed
+        if endpoint == "embeddings":  # they come whole, whatever is asked
+            body.pop("stream", None)
+            body.pop("stream_options", None)
         user = body.get("user")
         user = user[:_LONGEST_USER] if isinstance(user, str) else ""
         span = self.tracing.request(parsed.facts, request.headers.get("traceparent"))

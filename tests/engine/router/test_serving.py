@@ -80,6 +80,7 @@ async def test_the_api_of_openai_is_served_and_every_request_is_recorded_once(
             for path, body in (
                 ("/v1/completions", {"model": "chat", "prompt": "once", "max_tokens": 3}),
                 ("/v1/embeddings", {"model": "chat", "input": ["a", "b"]}),
+                ("/v1/embeddings", {"model": "chat", "input": [[5, 6], [7]], "stream": True}),
             ):
                 async with session.post(
                     replica.url(path), json=body, headers={"Authorization": f"Bearer {KEYS['search']}"}
@@ -89,10 +90,10 @@ async def test_the_api_of_openai_is_served_and_every_request_is_recorded_once(
             assert KEYS["search"] not in json.dumps(sent), "a caller's key never goes upstream"
             async with session.get(replica.admin_url("/metrics")) as metrics:
                 text = await metrics.text()
-            assert 'headrace_requests_total{pool="floor",status="200",tenant="search",workload="chat"} 5.0' in text
+            assert 'headrace_requests_total{pool="floor",status="200",tenant="search",workload="chat"} 6.0' in text
             process.kill(signal.SIGTERM)
         found = outcomes(replica)
-        assert len(found) == 5
+        assert len(found) == 6
         assert all(len(same) == 1 for same in found.values()), "exactly one record for each request"
         streamed = [entry for same in found.values() for entry in same if entry.tokens_out == 6]
         assert streamed[0].tokens_exact
