@@ -231,6 +231,11 @@ def _rows(where: str, document: object, row_type: type[Row], **fixed: str) -> di
     if not isinstance(document, dict) or not isinstance(document.get("rows"), dict):
         raise CatalogError(f"{where}: a price file is a mapping with `rows`")
     defaults = document.get("defaults") or {}
+    if not isinstance(defaults, dict):
+        raise CatalogError(f"{where}: `defaults` is a mapping")
+    for key, row in document["rows"].items():
+        if row is not None and not isinstance(row, dict):
+            raise CatalogError(f"{where}, row {key}: a row is a mapping")
     prefix = f"{fixed['provider']}/" if "provider" in fixed else ""
     rows = {
         f"{prefix}{key}": {**defaults, **fixed, **(row or {}), "name": f"{prefix}{key}"}

@@ -23,5 +23,10 @@ def sample(out: Path, days: int, requests_per_day: int, seed: int, workload: Pat
         if workload is not None:
             workload.write_text(WORKLOAD, encoding="utf-8")
     except OSError as error:
-        raise refuse("--out", str(out), f"can't be written ({error.strerror})", next_step="check the folder") from error
+        raise refuse(
+            "--out",
+            str(out),
+            f"can't be written ({error.strerror or str(error).splitlines()[0]})",
+            next_step="check the folder",
+        ) from error
     click.echo(f"{count:,} requests in {out}")

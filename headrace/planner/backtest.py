@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,7 +48,7 @@ class Backtest:
 
 def split_hours(demand: Demand, train_days: float) -> int:
     """Number of training hours, refused where nothing is left to walk."""
-    train = round(train_days * DAY_HOURS)
+    train = round(train_days * DAY_HOURS) if math.isfinite(train_days) else -1
     if train < 0 or train >= demand.hours:
         raise refuse(
             "--train-days",

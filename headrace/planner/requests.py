@@ -31,6 +31,8 @@ MOST_ROWS_SEARCHED: Final = 20_000_000
 MOST_ROWS_KEPT: Final = 3_000_000
 # Group demand is kept for the busiest groups while groups x bins stays under this.
 MOST_GROUP_CELLS: Final = 60_000_000
+# Half of all requests don't last longer than this.
+LONGEST_LATENCY_S: Final = 600.0
 GROUPINGS: Final = ("tenant", "feature", "model")
 OTHERS: Final = "(others)"
 
@@ -92,6 +94,8 @@ def shape_of(source: Source, option: str = "TRAFFIC") -> Shape:
     if not found["valid"]:
         _refuse_unusable(source, found["rows"], found["negative"], option)
     check_span(found["first"], found["last"], source.columns["timestamp"], option)
+    if "latency_s" in source.columns:
+        _check_latency(rows, source.columns["latency_s"], option)
     return Shape(
         rows=found["rows"],
         valid=found["valid"],
@@ -103,6 +107,20 @@ def shape_of(source: Source, option: str = "TRAFFIC") -> Shape:
         mean_out=found["mean_o"],
         unit=unit,
     )
+
+
+def _check_latency(rows: pl.LazyFrame, column: str, option: str) -> None:
+    """Refuse latencies that only make sense as milliseconds, by the first hundred thousand."""
+    positive = pl.col("latency_s").filter(pl.col("latency_s").is_finite() & (pl.col("latency_s") > 0))
+    usual = rows.select(positive).head(100_000).collect(engine="streaming")["latency_s"].median()
+    if isinstance(usual, float) and usual > LONGEST_LATENCY_S:
+        raise refuse(
+            option,
+            round(usual, 1),
+            f"{column} looks like milliseconds",
+            reason="this is the usual latency, and half of the requests would last longer than ten minutes",
+            next_step="name the column latency_ms, or divide it by 1000",
+        )
 
 
 def _refuse_unusable(source: Source, rows: int, negative: int, option: str) -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Final
 
 from headrace.errors import Problem, Refused
+
+# Billing rules of more than a week are mistakes.
+LONGEST_S: Final = 7 * 86400.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +79,11 @@ def _positive(path: str, value: float, unit: str) -> list[Problem]:
 
 
 def _not_negative(path: str, value: float) -> list[Problem]:
-    if math.isfinite(value) and value >= 0:
+    if math.isfinite(value) and 0 <= value <= LONGEST_S:
         return []
+    if value > LONGEST_S:
+        rule, reason = "is more than a week", "it was probably given in milliseconds"
+        return [Problem(path=path, value=value, rule=rule, reason=reason, next_step="give seconds")]
     return [
         Problem(path=path, value=value, rule="must be zero or more seconds", reason="", next_step="give a duration")
     ]

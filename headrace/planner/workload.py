@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
-from headrace.catalog.price import Price, PriceBook
+from headrace.catalog.price import Price, PriceBook, Tier
 from headrace.errors import Problem, Refused, refuse
 from headrace.planner.service import Model, ServiceModel, measured, roofline, working_batch
 from headrace.planner.tariff import Tariff
@@ -218,4 +218,12 @@ def _hourly(section: PriceSection, gpu: str, path: str, book: PriceBook, day: da
             next_step="give provider and tier, or usdPerHour or usdPerSecond",
         )
     row = book.find(section.provider, gpu, section.tier, day)
+    # A vendor's minimum worker (active) is paid all the time: it may stand for either side.
+    if row.tier is not Tier.ACTIVE and row.tier.serverless != (path == "serverless"):
+        raise refuse(
+            f"{path}.tier",
+            section.tier,
+            f"is a price of {'serverless' if row.tier.serverless else 'dedicated'} GPUs",
+            next_step=f"name a tier of {path} GPUs; `headrace plan prices --gpu {gpu}` lists them",
+        )
     return row.usd_per_hour, row

@@ -6,6 +6,7 @@ import gzip
 import re
 import tempfile
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headrace.catalog.price import price_book
 from headrace.errors import Refused
-from headrace.planner.backtest import run_backtest
+from headrace.planner.backtest import run_backtest, split_hours
 from headrace.planner.demand_file import read_demand
 from headrace.planner.ingest import ingest
+from headrace.planner.levels import Demand
+from headrace.planner.requests import shape_of
+from headrace.planner.sources import recognise
 from headrace.planner.tariff import Tariff
-from headrace.planner.workload import Workload, read_workload
+from headrace.planner.workload import Workload, read_workload, tariff_of
 
 HEADERS = (
     "timestamp,tokens_in,tokens_out",
@@ -162,3 +167,39 @@ def test_any_workload_file_is_answered_or_refused(content: str) -> None:
             read_workload(path)
         except Refused as refused:
             assert refused.problems
+
+
+@pytest.mark.parametrize("days", [float("nan"), float("inf")])
+def test_training_days_that_are_no_number_of_days_are_refused(days: float) -> None:
+    with pytest.raises(Refused, match="leaves no hour to decide"):
+        split_hours(Demand(origin_s=0, gpus=np.zeros(360)), days)
+
+
+def test_billing_rules_in_milliseconds_are_refused() -> None:
+    with pytest.raises(Refused, match="more than a week"):
+        Tariff(dedicated_usd_hour=2, serverless_usd_second=0.001, cold_start_s=1e300)
+
+
+def test_latencies_in_milliseconds_under_the_name_of_seconds_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    rows = "".join(f"{1_791_158_400 + at * 7},100,10,{900 + at}\n" for at in range(99))
+    path.write_text("timestamp,tokens_in,tokens_out,latency\n" + rows, encoding="utf-8")
+    with pytest.raises(Refused, match="latency looks like milliseconds"):
+        shape_of(recognise(path))
+
+
+def test_a_price_file_of_another_shape_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "prices.yaml"
+    for text in ("rows: {a: 1}\n", "defaults: 3\nrows: {}\n"):
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(Refused, match="is a mapping"):
+            price_book(path)
+
+
+@pytest.mark.parametrize(("side", "tier"), [("dedicated", "flex"), ("serverless", "secure")])
+def test_a_tier_of_the_other_side_is_refused(side: str, tier: str) -> None:
+    other = {"dedicated": {"usdPerHour": 2}, "serverless": {"usdPerSecond": 0.001}}
+    document = {**WORKLOAD.model_dump(by_alias=True), **other, side: {"provider": "runpod", "tier": tier}}
+    document["gpu"] = "H100"
+    with pytest.raises(Refused, match=f"{side}.tier.*is a price of"):
+        tariff_of(Workload.model_validate(document), price_book(None), date(2026, 11, 22))
