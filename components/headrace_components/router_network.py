@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from headrace_components import serving, tenancy
 from headrace_components.router_names import (
@@ -23,6 +24,7 @@ from headrace_components.router_names import (
 from headrace_components.router_plan import RouterPlan
 
 _PRIVATE: Final = ["10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"]
+_MONITORING: Final[Mapping[str, Any]] = {"namespaceSelector": {"matchLabels": {"headrace.dev/role": "monitoring"}}}
 # The Pod Identity agent of the node (link-local, EKS user guide).
 _POD_IDENTITY: Final = "169.254.170.23/32"
 
@@ -51,7 +53,17 @@ def network_policies(plan: RouterPlan, pool_namespaces: Sequence[str]) -> dict[s
             ],
             [HTTPS],
         ),
+        **_traces(plan),
     }
+
+
+def _traces(plan: RouterPlan) -> dict[str, Manifest]:
+    """To a collector of traces in the cluster; one outside is behind HTTPS like everything outside."""
+    if not plan.sends_traces_inside:
+        return {}
+    address = urlsplit(plan.router.otlp_endpoint or "")
+    port = address.port or (HTTPS if address.scheme == "https" else HTTP)
+    return {"allow-traces": _egress("allow-traces", [_MONITORING], [port], {"matchLabels": selector()})}
 
 
 def public_addresses() -> Manifest:
@@ -66,14 +78,16 @@ _NO_FLOOR_JOBS: Final = {
 
 
 def _egress(
-    name: str, peers: list[Manifest], ports: Sequence[int], pods: Mapping[str, Any] = _NO_FLOOR_JOBS
+    name: str, peers: Sequence[Mapping[str, Any]], ports: Sequence[int], pods: Mapping[str, Any] = _NO_FLOOR_JOBS
 ) -> Manifest:
     return {
         "metadata": meta(name),
         "spec": {
             "podSelector": dict(pods),
             "policyTypes": ["Egress"],
-            "egress": [{"to": peers, "ports": [{"protocol": "TCP", "port": port} for port in ports]}],
+            "egress": [
+                {"to": [dict(peer) for peer in peers], "ports": [{"protocol": "TCP", "port": port} for port in ports]}
+            ],
         },
     }
 
@@ -103,7 +117,6 @@ def _to_pools(namespaces: Sequence[str]) -> Manifest:
 
 def _ingress(plan: RouterPlan) -> Manifest:
     tenants = {"namespaceSelector": {"matchExpressions": [{"key": "headrace.dev/tenant", "operator": "Exists"}]}}
-    monitoring = {"namespaceSelector": {"matchLabels": {"headrace.dev/role": "monitoring"}}}
     blocks = [{"ipBlock": {"cidr": cidr}} for cidr in plan.client_cidrs]
     return {
         "metadata": meta("allow-callers"),
@@ -113,7 +126,7 @@ def _ingress(plan: RouterPlan) -> Manifest:
             "ingress": [
                 {"from": [tenants, *blocks], "ports": [{"protocol": "TCP", "port": API_PORT}]},
                 {
-                    "from": [monitoring, *({"ipBlock": {"cidr": cidr}} for cidr in plan.router_cidrs)],
+                    "from": [_MONITORING, *({"ipBlock": {"cidr": cidr}} for cidr in plan.router_cidrs)],
                     "ports": [{"protocol": "TCP", "port": ADMIN_PORT}],
                 },
             ],

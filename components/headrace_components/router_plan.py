@@ -66,6 +66,11 @@ class RouterPlan:
         return self.facts.journal_outlives_stack
 
     @property
+    def sends_traces_inside(self) -> bool:
+        """Whether a collector in the cluster takes traces."""
+        return sends_traces_inside(self.router)
+
+    @property
     def serverless(self) -> bool:
         """Whether anything can be spilled to."""
         return bool(self.settings.serverless_pools)
@@ -90,6 +95,12 @@ def plan_router(name: str, place: Place, settings: Settings, zones: Sequence[str
         client_cidrs=clients,
         facts=router_facts(name, place, settings, image, tuple(zones), nodes, day),
     )
+
+
+def sends_traces_inside(router: RouterSettings) -> bool:
+    """Whether the collector of traces is a service of the cluster: a name without a public suffix."""
+    host = urlsplit(router.otlp_endpoint or "").hostname or ""
+    return bool(host) and (host.count(".") <= 1 or host.endswith((".svc", ".cluster.local")))
 
 
 def newest_day(book: PriceBook) -> date:
@@ -233,7 +244,12 @@ def router_facts(
         load_balancer_internal=True,
         load_balancer_tls=router.certificate_arn is not None,
         network_default_deny=True,
-        egress_to=(*pools, "data-stores", *(("serverless-ingress",) if open_egress else ())),
+        egress_to=(
+            *pools,
+            "data-stores",
+            *(("serverless-ingress",) if open_egress else ()),
+            *(("monitoring",) if sends_traces_inside(router) else ()),
+        ),
         egress_to_internet=open_egress and settings.network.egress is Egress.NAT_PER_ZONE,
         journal_durable=True,
         journal_encrypted=True,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from headrace.settings.router import RouterEngine
+from headrace.settings.router import RouterEngine, RouterSettings
 from headrace_components import serving
 from headrace_components.router_names import (
     ADMIN_PORT,
@@ -99,7 +99,7 @@ def _pod(plan: RouterPlan, image: str) -> dict[str, Any]:
             _spread("topology.kubernetes.io/zone", "DoNotSchedule"),
             _spread("kubernetes.io/hostname", "ScheduleAnyway"),
         ],
-        "containers": [_container(image, plan.router.engine)],
+        "containers": [_container(image, plan.router)],
         "volumes": [
             {"name": "config", "configMap": {"name": CONFIG_MAP}},
             {"name": "keys", "secret": {"secretName": KEYS_SECRET}},
@@ -125,11 +125,12 @@ _PROGRAMS: Final[dict[RouterEngine, tuple[str, ...]]] = {
 }
 
 
-def _container(image: str, engine: RouterEngine) -> dict[str, Any]:
+def _container(image: str, router: RouterSettings) -> dict[str, Any]:
+    traces = router.otlp_endpoint
     return {
         "name": "router",
         "image": image,
-        "command": list(_PROGRAMS[engine]),
+        "command": list(_PROGRAMS[router.engine]),
         "args": [
             f"--config=/etc/headrace/config/{CONFIG_KEY}",
             f"--keys=/etc/headrace/keys/{KEYS_KEY}",
@@ -142,6 +143,7 @@ def _container(image: str, engine: RouterEngine) -> dict[str, Any]:
         "env": [
             {"name": "POD_NAME", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}},
             {"name": "HOME", "value": "/tmp"},  # noqa: S108 # a mount of the pod, not of this machine
+            *([{"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": traces}] if traces is not None else []),
         ],
         "envFrom": [{"secretRef": {"name": ENVIRONMENT_SECRET}}],
         "ports": [

@@ -106,6 +106,9 @@ class RouterSettings(SettingsModel):
         default=None, pattern=r"^arn:aws(-[a-z]+)*:acm:[a-z0-9-]+:\d{12}:certificate/.+$"
     )
     """ACM certificate of the load balancer; unset means plain HTTP inside the network."""
+    otlp_endpoint: str | None = Field(default=None, pattern=r"^https?://[A-Za-z0-9.-]+(:\d{1,5})?(/\S*)?$")
+    """Collector of traces (OTLP over HTTP), such as http://collector.monitoring:4318: a service in a namespace with the
+    label `headrace.dev/role: monitoring`, or a public HTTPS address. Unset means no traces."""
     api_keys: dict[KeyId, ApiKey] = Field(default_factory=dict)
     """Keys by the name that records show."""
     price_date: date | None = None

@@ -146,7 +146,7 @@ RULE: Final = Rule(
         Parameter(
             name="destinations",
             description="What the router may reach beside its pools.",
-            default=("data-stores", "serverless-ingress"),
+            default=("data-stores", "serverless-ingress", "monitoring"),
         ),
     ),
     check=check,

@@ -24,6 +24,7 @@ from headrace_components import (
     nodes,
     router_manifests,
     router_names,
+    router_network,
     router_plan,
     router_pods,
 )
@@ -151,6 +152,31 @@ def test_the_pods_run_the_engine_that_the_settings_name(engine: str, command: li
     plan = router_plan.plan_router("router", read_place(cast("PlaceArgs", PLACE)), settings, tuple(ZONES))
     (container,) = router_pods.stateful_set(plan, plan.image, "")["spec"]["template"]["spec"]["containers"]
     assert container["command"] == command
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "port"),
+    [
+        ("http://collector.monitoring:4318", 4318),
+        ("http://otel.tracing.svc.cluster.local", 80),
+        ("https://otlp.example.com", None),
+    ],
+)
+def test_traces_go_where_the_settings_say_and_may_pass(endpoint: str, port: int | None) -> None:
+    settings = load(
+        {**stack_settings("sandbox"), "router": {**stack_settings("sandbox")["router"], "otlpEndpoint": endpoint}}
+    )
+    place = read_place(cast("PlaceArgs", PLACE))
+    plan = router_plan.plan_router("router", place, settings, ("eu-central-1a", "eu-central-1b"))
+    container = router_pods.stateful_set(plan, "image", "sum")["spec"]["template"]["spec"]["containers"][0]
+    assert {"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": endpoint} in container["env"]
+    opened = router_network.network_policies(plan, []).get("allow-traces")
+    assert (opened is not None) == (port is not None), "an outside collector is behind HTTPS, which is open"
+    assert ("monitoring" in plan.facts.egress_to) == (port is not None), "policies see it"
+    if opened is not None:
+        (rule,) = opened["spec"]["egress"]
+        assert [one["port"] for one in rule["ports"]] == [port]
+        assert rule["to"] == [{"namespaceSelector": {"matchLabels": {"headrace.dev/role": "monitoring"}}}]
 
 
 def test_requests_in_flight_scale_the_replicas_where_the_settings_say_that_they_are_served() -> None:
