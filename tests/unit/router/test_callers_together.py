@@ -40,7 +40,7 @@ class Fleet:
                     one.heard(decode(text, now), now)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.lists(st.integers(0, 2), min_size=30, max_size=60), st.integers(1, 4))
 def test_a_loop_over_replicas_is_stopped_as_if_they_were_one(order: list[int], per_round: int) -> None:
     """However its requests are spread: at most one of each other replica, and what comes within a round, is more."""

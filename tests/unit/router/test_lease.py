@@ -209,7 +209,7 @@ def test_an_idle_replica_keeps_a_slot_while_another_has_a_line() -> None:
 
 
 @given(steps=STEPS, totals=st.lists(st.integers(1, 40), min_size=2, max_size=4), limit=st.sampled_from([LIMIT, MONEY]))
-@settings(max_examples=40)
+@settings(max_examples=20)
 def test_a_limit_that_is_lowered_holds_after_a_round_of_each_replica(
     steps: list[tuple[int, int]], totals: list[int], limit: str
 ) -> None:
