@@ -14,7 +14,7 @@ from headrace.planner.arrays import BIN_S, HOUR_S, Floats
 from headrace.planner.levels import Demand
 from headrace.planner.moments import start_seconds
 from headrace.planner.sources import DEMAND_COLUMNS, match
-from headrace.planner.textfile import check_file, separator
+from headrace.planner.textfile import check_file, decimal_points, separator
 
 # A trace of more than five years is taken for milliseconds, and so is a start after the year 5138.
 LONGEST_S: Final = 5 * 366 * 86400.0
@@ -63,7 +63,7 @@ def _read_csv(path: Path, between: str) -> pl.DataFrame:
     frame = pl.read_csv(path, infer_schema=False, truncate_ragged_lines=True, separator=between, encoding="utf8-lossy")
     if between == ",":
         return frame
-    return frame.with_columns(pl.all().str.replace(r"^\s*([+-]?\d+),(\d+)\s*$", "$1.$2"))
+    return frame.with_columns(decimal_points())
 
 
 def read_demand(path: Path, *, option: str = "--demand") -> DemandFile:

@@ -16,7 +16,7 @@ from typing import Final
 import polars as pl
 
 from headrace.errors import refuse
-from headrace.planner.textfile import check_file, separator
+from headrace.planner.textfile import check_file, decimal_points, separator
 
 # canonical column -> names it goes by, lower case, in order of preference
 REQUEST_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -92,14 +92,17 @@ def scan(path: Path, option: str) -> pl.LazyFrame:
         elif name.endswith((".jsonl", ".ndjson")):
             frame = _flat(pl.scan_ndjson(path, ignore_errors=True, infer_schema_length=1000))
         else:
+            between = separator(path, option)
             frame = pl.scan_csv(
                 path,
                 infer_schema=False,
                 truncate_ragged_lines=True,
                 ignore_errors=True,
-                separator=separator(path, option),
+                separator=between,
                 encoding="utf8-lossy",
             )
+            if between != ",":
+                frame = frame.with_columns(decimal_points())
         frame.collect_schema()
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
         line = str(error).splitlines()[0] if str(error) else type(error).__name__

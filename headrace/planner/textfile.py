@@ -7,6 +7,8 @@ import zlib
 from pathlib import Path
 from typing import Final
 
+import polars as pl
+
 from headrace.errors import refuse
 
 SEPARATORS: Final = (",", ";", "\t", "|")
@@ -47,3 +49,8 @@ def separator(path: Path, option: str) -> str:
         return ","
     best = max(SEPARATORS, key=first.count)
     return best if best in first else ","
+
+
+def decimal_points() -> pl.Expr:
+    """Every column of text with decimal commas turned into points, for files whose columns commas don't separate."""
+    return pl.all().str.replace(r"^\s*([+-]?\d+),(\d+)\s*$", "$1.$2")

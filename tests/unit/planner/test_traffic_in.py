@@ -21,7 +21,7 @@ from headrace.planner.requests import rows_of, shape_of, traffic_of
 from headrace.planner.service import ServiceModel
 from headrace.planner.sources import Kind, recognise
 from headrace.planner.traffic import Traffic, repair
-from headrace.planner.windows import dispersion, windows_traffic
+from headrace.planner.windows import bill_traffic, dispersion, windows_traffic
 from headrace.planner.workload import Workload
 
 from .conftest import daily_demand
@@ -317,3 +317,9 @@ def test_windows_and_demand_may_start_at_dates(tmp_path: Path) -> None:
     rows = "".join(f"{text},{3 + step}\n" for step, text in enumerate(at))
     found = read_demand(csv(tmp_path, f"Start_S,GPUs\n{rows}", "d.csv"))
     assert (found.demand.origin_s, found.demand.gpus[0], found.demand.gpus[-1]) == (START, 3.0, 14.0)
+
+
+def test_a_bill_with_semicolons_and_decimal_commas_is_read(tmp_path: Path) -> None:
+    rows = "".join(f"05.10.2026 {hour:02}:00;{hour},75;2,5\n" for hour in range(24))
+    bill = recognise(csv(tmp_path, f"hour;cost;unit_price\n{rows}"))
+    assert bill_traffic(bill).demand.gpus.sum() / 360 == pytest.approx(sum(hour + 0.75 for hour in range(24)) / 2.5)
