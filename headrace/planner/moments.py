@@ -13,8 +13,8 @@ from typing import Final
 import polars as pl
 
 from headrace.errors import refuse
+from headrace.planner.traffic import TEXT
 
-TEXT: Final = "text"
 DAY_FIRST: Final = "text, day/month/year"
 MONTH_FIRST: Final = "text, month/day/year"
 MONTHS: Final = 12

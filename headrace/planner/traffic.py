@@ -15,8 +15,9 @@ import numpy as np
 
 from headrace.planner.arrays import BIN_S, DAY_HOURS, HOUR_S, Floats
 from headrace.planner.levels import Demand
-from headrace.planner.moments import TEXT
 
+# How times that are text are called; here, because the hourly job, whose image has no data frames, needs this module.
+TEXT: Final = "text"
 WINDOW_S: Final = 600
 BINS_PER_WINDOW: Final = WINDOW_S // BIN_S
 WINDOWS_PER_DAY: Final = DAY_HOURS * HOUR_S // WINDOW_S
