@@ -46,12 +46,23 @@ def _predict(hourly: Floats, hours: int) -> tuple[Floats, Floats, Floats, str]:
 
     level = np.log1p(np.maximum(hourly, 0.0))
     if len(level) >= 3 * DAY_HOURS:
-        seasons = [DAY_HOURS, WEEK_HOURS] if len(level) >= 3 * WEEK_HOURS else [DAY_HOURS]
+        seasons = [DAY_HOURS, WEEK_HOURS] if len(level) >= 2 * WEEK_HOURS else [DAY_HOURS]
+        widened = _widened(len(level) / seasons[-1])
         model: Any = MSTL(season_length=seasons, trend_forecaster=AutoETS(model="ZZN"))
         name = f"MSTL{seasons} + ETS"
     else:
+        widened = 1.0  # its interval is of differences between periods already
         model = SeasonalNaive(season_length=min(DAY_HOURS, max(len(level) // 2, 1)))
         name = "seasonal naive"
     found = model.forecast(y=level, h=hours, level=[LEVEL])
-    back = [np.maximum(np.expm1(np.asarray(found[key])), 0.0) for key in ("mean", f"lo-{LEVEL}", f"hi-{LEVEL}")]
-    return back[0], back[1], back[2], name
+    middle = np.asarray(found["mean"])
+    sides = (middle, *(middle + (np.asarray(found[f"{side}-{LEVEL}"]) - middle) * widened for side in ("lo", "hi")))
+    mean, low, high = (np.maximum(np.expm1(side), 0.0) for side in sides)
+    return mean, low, high, name
+
+
+def _widened(periods: float) -> float:
+    """How much wider an interval must be than the spread around a season's shape that was fitted to so many periods:
+    the fit follows the noise of its n values, so the spread around it is (1 - 1/n) of the variance, while the next
+    value lies (1 + 1/n) of it around their mean."""
+    return float(np.sqrt((periods + 1) / (periods - 1)))
