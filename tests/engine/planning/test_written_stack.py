@@ -102,7 +102,7 @@ def test_a_preview_shows_exactly_the_plan_that_was_written(
     assert max(warm) > 0, "guard: cold starts are worth avoiding"
     (endpoint,) = [one for one in of_type(after, "headrace:runpod:", "chat-overflow") if "workers" in one]
     assert endpoint["workers"]["min"] == min(warm)
-    assert endpoint["workers"]["max"] == max(said["plan"]["serverlessPeak"], *warm)
+    assert endpoint["workers"]["max"] == max(said["plan"]["serverlessMost"], *warm)
     (job,) = of_type(after, "batch/v1:CronJob", "chat-overflow")
     container = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]
     assert any(one["name"] == "SCHEDULE" for one in container["env"]), "the warm-up windows are carried out by a job"
