@@ -28,6 +28,8 @@ from typing import Any, cast
 from moto.backends import get_backend
 from moto.core.models import DEFAULT_ACCOUNT_ID
 
+from headrace_sandbox.aws import moto_mended
+
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 
@@ -208,31 +210,12 @@ class Application:
             backends = get_backend(cast("Any", service))[DEFAULT_ACCOUNT_ID]
         except ImportError:
             return  # moto has no such service; the call itself will tell
-        if service == "rds":
-            _keep_changed_subnet_groups()
+        moto_mended.mend(service)
         for place in (region, "aws"):  # a global service has one backend per partition
             self._random.seed(f"birth of {service} in {place}")
             with contextlib.suppress(KeyError):
                 _ = backends[place]
                 return
-
-
-def _keep_changed_subnet_groups() -> None:
-    """moto 5.2 forgets a database's subnet group when it is changed: it takes it out of its table and doesn't put it
-    back."""
-    from moto.rds.models import RDSBackend
-
-    change: Any = RDSBackend.modify_db_subnet_group
-    if getattr(change, "keeps", False):
-        return
-
-    def modify(backend: RDSBackend, subnet_name: str, *rest: Any, **named: Any) -> Any:
-        changed = change(backend, subnet_name, *rest, **named)
-        backend.subnet_groups[subnet_name] = changed
-        return changed
-
-    vars(modify)["keeps"] = True
-    setattr(RDSBackend, "modify_db_subnet_group", modify)  # noqa: B010 - mypy lets nobody assign a method
 
 
 def _outcome(status: str, outcome: str, text: str) -> tuple[str, list[tuple[str, str]], bytes]:

@@ -141,3 +141,22 @@ def test_a_changed_subnet_group_of_a_database_is_still_there(cloud: Cloud, netwo
     (found,) = rds.describe_db_subnet_groups(DBSubnetGroupName="kept")["DBSubnetGroups"]
     assert {one["SubnetIdentifier"] for one in found["Subnets"]} == set(subnets)
     rds.delete_db_subnet_group(DBSubnetGroupName="kept")
+
+
+def test_an_endpoint_routes_the_tables_that_come_later_and_can_be_deleted(
+    cloud: Cloud, network: dict[str, Any]
+) -> None:
+    ec2 = cloud.client("ec2")
+    first, second = (ec2.create_route_table(VpcId=network["vpc"])["RouteTable"]["RouteTableId"] for _ in range(2))
+    endpoint = ec2.create_vpc_endpoint(
+        VpcId=network["vpc"],
+        ServiceName="com.amazonaws.eu-central-1.s3",
+        RouteTableIds=[first],
+        VpcEndpointType="Gateway",
+    )["VpcEndpoint"]["VpcEndpointId"]
+    ec2.modify_vpc_endpoint(VpcEndpointId=endpoint, AddRouteTableIds=[second], RemoveRouteTableIds=[first])
+    described = ec2.describe_route_tables(RouteTableIds=[first, second])["RouteTables"]
+    tables = {table["RouteTableId"]: [route.get("GatewayId") for route in table["Routes"]] for table in described}
+    assert endpoint in tables[second]
+    assert endpoint not in tables[first]
+    assert not ec2.delete_vpc_endpoints(VpcEndpointIds=[endpoint])["Unsuccessful"]
