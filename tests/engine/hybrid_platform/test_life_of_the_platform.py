@@ -114,7 +114,7 @@ def test_the_router_runs_on_the_configuration_of_the_deployed_pools(deployed: Li
     nodes = {pod["spec"]["nodeName"] for pod in pods}
     zones = {
         node["metadata"]["labels"]["topology.kubernetes.io/zone"]
-        for node in inventory.nodes(deployed.cluster, "router")
+        for node in deployed.cluster.list("/api/v1/nodes", labelSelector="headrace.dev/tier=router")
         if node["metadata"]["name"] in nodes
     }
     assert len(zones) == 2, "a replica in each zone"
