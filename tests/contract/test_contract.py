@@ -19,10 +19,11 @@ from headrace.audit.segments import read_links
 from headrace.audit.sinks.postgres import read
 from headrace_sandbox.supervise_ports import free_port
 from tests.contract.runner import Run
-from tests.contract.world import ENGINES, Engine, Vector, World, open_folder, vectors
+from tests.contract.world import ENGINES, Engine, Vector, World, vectors
 from tests.engine.router.world import (
     Process,
     make_tables,
+    open_folder,
     postgres_ready,
     redis_ready,
     start_postgres,

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -45,15 +44,6 @@ class Vector:
     def key(self) -> str:
         """Its API key."""
         return f"hr_{self.slug}_" + "k" * 43
-
-
-@contextlib.contextmanager
-def open_folder() -> Iterator[Path]:
-    """A folder that an unprivileged PostgreSQL can reach, also while another pytest makes the tree of tests private."""
-    with tempfile.TemporaryDirectory(prefix="headrace-pg-", ignore_cleanup_errors=True) as made:
-        folder = Path(made)
-        folder.chmod(0o711)
-        yield folder
 
 
 def filled(value: Any, slug: str) -> Any:

@@ -21,7 +21,7 @@ from headrace.router.litellm import versions
 from headrace_sandbox import litellm_environment
 from headrace_sandbox.model_servers.behaviour import Behaviour
 from headrace_sandbox.supervise_ports import free_port
-from tests.contract.world import Engine, open_folder
+from tests.contract.world import Engine
 from tests.engine.router.world import (
     PATIENT,
     SECRET,
@@ -30,6 +30,7 @@ from tests.engine.router.world import (
     idle,
     make_tables,
     model_server,
+    open_folder,
     postgres_ready,
     redis_ready,
     start_postgres,

@@ -18,7 +18,7 @@ from headrace.audit.sinks.postgres import read
 from headrace_sandbox import litellm_environment
 from headrace_sandbox.model_servers.behaviour import Behaviour
 from headrace_sandbox.supervise_ports import free_port
-from tests.contract.world import Engine, open_folder
+from tests.contract.world import Engine
 from tests.engine.router.world import (
     PATIENT,
     ask,
@@ -27,6 +27,7 @@ from tests.engine.router.world import (
     idle,
     make_tables,
     model_server,
+    open_folder,
     postgres_ready,
     redis_ready,
     start_postgres,

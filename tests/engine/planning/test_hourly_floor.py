@@ -35,7 +35,7 @@ from headrace.planner.hourly_store import Store
 from headrace.router.config import RouterConfig, from_json
 from headrace_sandbox.supervise_ports import free_port
 from tests.engine.aws_gateway.conftest import REGION, TRUST, Cloud, make_network, settle
-from tests.engine.router.world import Process, postgres_ready, start_postgres, wait_for
+from tests.engine.router.world import Process, open_folder, postgres_ready, start_postgres, wait_for
 from tests.unit.router.worlds import document, overflow, pool
 
 pytestmark = [pytest.mark.engine, pytest.mark.enable_socket]
@@ -145,12 +145,9 @@ class Ledger:
 
 
 @pytest.fixture(scope="module")
-def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
-    folder = tmp_path_factory.mktemp("floor")
-    for part in (folder, folder.parent, folder.parent.parent):
-        part.chmod(0o711)  # an unprivileged PostgreSQL must reach it; pytest makes its own private
+def ledger() -> Iterator[Ledger]:
     port = free_port()
-    with start_postgres(port, folder) as running:
+    with open_folder() as folder, start_postgres(port, folder) as running:
         wait_for(postgres_ready(port), what="PostgreSQL")
         made = Ledger(port, running)
 

@@ -28,7 +28,7 @@ from headrace.planner.ledger import ENVIRONMENT_VARIABLE
 from headrace.planner.sample import WORKLOAD as SAMPLE
 from headrace.planner.traffic import Traffic
 from headrace_sandbox.supervise_ports import free_port
-from tests.engine.router.world import make_tables, postgres_ready, start_postgres, wait_for
+from tests.engine.router.world import make_tables, open_folder, postgres_ready, start_postgres, wait_for
 from tests.unit.planner.test_ledger import REQUESTS, START_S, WORKLOAD, journal, some_hours
 
 pytestmark = pytest.mark.engine
@@ -39,13 +39,10 @@ PASSWORD = "s3cr/t"
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def postgres() -> Iterator[int]:
     """A port with a PostgreSQL that has the ledger's tables and the roles `router` and `planner`."""
-    folder = tmp_path_factory.mktemp("planner-pg")
-    for part in (folder, folder.parent, folder.parent.parent):  # an unprivileged PostgreSQL must reach it
-        part.chmod(0o711)
     port = free_port()
-    with start_postgres(port, folder) as running:
+    with open_folder() as folder, start_postgres(port, folder) as running:
         wait_for(postgres_ready(port), what="PostgreSQL", seconds=180.0)
         asyncio.run(_tables(port))
         yield port
