@@ -67,8 +67,8 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True)
 class Sensitivity:
-    """The same plan in another world, and what that world's own best constant, nothing dedicated and the bound would
-    cost, USD per month."""
+    """The same plan in another world, and what planning anew for it, nothing dedicated and the bound would cost,
+    USD per month of the data's hours. The verdict is on the mix that was planned anew."""
 
     demand: float
     dedicated_price: float
@@ -188,7 +188,7 @@ def make_plan(demand: Demand, tariff: Tariff, limits: Constraints, assumptions: 
         bound_usd_per_month=bound_month,
         candidates=candidates,
         baselines=baselines,
-        sensitivity=_sensitivity(demand, tariff, limits, held if policy != HOURLY else train),
+        sensitivity=_sensitivity(demand, tariff, limits, policy, held if policy != HOURLY else train),
         warm=warm_plan(demand, tables, tariff, held, worth_usd=limits.cold_start_worth_usd),
         verdict=decide(
             hybrid_usd=plan_month,
@@ -333,6 +333,13 @@ def _final_schedule(
     return _slots(rows, peaks, tariff, limits, period=WEEK_HOURS if weekly else DAY_HOURS, end_hour=end)
 
 
+def _anew(policy: str, demand: Demand) -> tuple[str, ...]:
+    """Policies to try where something changed: a constant, a day's schedule once a day is known, and the plan's own."""
+    daily = ("daily schedule",) if demand.hours >= DAY_HOURS else ()
+    own = (policy,) if policy == "weekly schedule" else ()
+    return ("static", *daily, *own)
+
+
 def _overflow_peak(demand: Demand, held: Ints) -> int:
     """The most serverless replicas needed at once under the schedule."""
     return int(np.maximum(demand.need - np.repeat(held, BINS_PER_HOUR), 0).max(initial=0))
@@ -359,19 +366,22 @@ def _batch_share(demand: Demand, held: Ints, limits: Constraints) -> float | Non
     return float(np.minimum(daily / wanted, 1.0).mean())
 
 
-def _sensitivity(demand: Demand, tariff: Tariff, limits: Constraints, held: Ints | int) -> tuple[Sensitivity, ...]:
+def _sensitivity(
+    demand: Demand, tariff: Tariff, limits: Constraints, policy: str, held: Ints | int
+) -> tuple[Sensitivity, ...]:
     """The plan in other worlds: what it holds, or what an hourly floor would hold there after so many hours of history,
     which then don't count."""
     worlds = [(factor, 1.0, 1.0) for factor in DEMAND_FACTORS]
     worlds += [(1.0, factor, 1.0) for factor in PRICE_FACTORS if factor != 1.0]
     worlds += [(1.0, 1.0, factor) for factor in PRICE_FACTORS if factor != 1.0]
-    return tuple(_world(demand, tariff, limits, held, *world) for world in worlds)
+    return tuple(_world(demand, tariff, limits, policy, held, *world) for world in worlds)
 
 
 def _world(
     demand: Demand,
     tariff: Tariff,
     limits: Constraints,
+    policy: str,
     held: Ints | int,
     factor: float,
     dedicated: float,
@@ -380,21 +390,24 @@ def _world(
     other = demand.scaled(factor) if factor != 1.0 else demand
     prices = tariff.scaled(dedicated=dedicated, serverless=serverless)
     tables = level_tables(other, prices)
-    table = tables.serverless_usd(prices)
+    table, peaks = tables.serverless_usd(prices), hour_peaks(other)
+    anew = [expand(_final_schedule(name, other, prices, limits, table, peaks), other) for name in _anew(policy, other)]
+    seen = other
     if isinstance(held, int):
         decided = adaptive(hourly_costs(other, prices, history_hours=max(held, 1), tables=tables))[held:-1]
-        table, held = table[held:], _within(decided, limits)
+        table, seen, held = table[held:], _from_hour(other, held), _within(decided, limits)
+        anew = [*(plan[-len(table) :] for plan in anew), held]  # it plans itself anew every hour
     evaluation = _Evaluation(serverless=table, tariff=prices, limits=limits)
-    constant = np.full(len(table), _constant(table, hour_peaks(other), prices, limits), dtype=np.int64)
+    best = min(anew, key=evaluation.monthly)
     nothing = evaluation.monthly(np.zeros(len(table), dtype=np.int64))
-    replanned = evaluation.monthly(constant)
+    replanned = evaluation.monthly(best)
     peak = int(other.need.max())
     verdict = decide(
         hybrid_usd=replanned,
         serverless_usd=_allowed(nothing, peak, limits.serverless_cap),
         dedicated_usd=_allowed(_dedicated_only(evaluation, peak), peak, limits.dedicated_cap),
-        dedicated_gpus=float(constant.mean()),
-        overflow=peak > int(constant.max(initial=0)),
+        dedicated_gpus=float(best.mean()),
+        overflow=_overflow_peak(seen, best) > 0,
         operations_usd=limits.operations_usd_per_month,
         break_even=prices.break_even,
         shortage=shortage(peak, limits.dedicated_cap, limits.serverless_cap, limits.gpus_per_replica),

@@ -190,6 +190,16 @@ def test_an_hourly_floor_keeps_the_caps(a100: Tariff) -> None:
     assert least >= int(wave.need.reshape(-1, BINS_PER_HOUR).max(1).min()) - 2 >= 0 or peak <= 2
 
 
+def test_planning_anew_for_another_world_is_never_dearer_than_keeping_the_plan(a100: Tariff) -> None:
+    hours = np.arange(9 * 24 * 6) / 6
+    level = 6 * (1 + 0.6 * np.sin((hours % 24 - 9) / 24 * 2 * np.pi))
+    plan = make_plan(Demand(origin_s=0, gpus=np.repeat(level, BINS_PER_HOUR // 6)), a100, Constraints())
+    assert len(plan.schedule) > 1, "guard: a constant is dearer here"
+    for world in plan.sensitivity:
+        assert world.bound_usd <= world.replanned_usd <= world.plan_usd * 1.005, "it may keep what it has"
+    assert plan.sensitivity[1].verdict == plan.verdict.kind.value, "this world's verdict is the plan's own"
+
+
 def test_a_cap_on_dedicated_gpus_is_kept(wave: Demand, a100: Tariff, free_plan: Plan) -> None:
     assert make_plan(wave, a100, Constraints(dedicated_cap=2)).schedule.max() <= 2
     assert free_plan.schedule.max() > 2, "guard: without the cap it is larger"
