@@ -77,7 +77,7 @@ def tree(answer: Answer) -> list[Step]:
             question="Is traffic steady around the clock?",
             measured=(
                 f"floor {answer.profile.raw_floor:.2f} (1st percentile {answer.profile.robust_floor:.2f}), mean"
-                f" {mean:.2f}, peak {peak:.1f}"
+                f" {mean:.2f}, peak {peak:.1f}; steady: a floor above a quarter of the mean"
             ),
             rule_says="yes" if steady else "no",
             we_say="yes" if answer.profile.robust_floor > 0.25 * mean else "no",

@@ -153,7 +153,8 @@ def _figures(answer: Answer, against: float) -> tuple[Plot, ...]:
                 title="The price of waiting less",
                 caption=(
                     "Simulated request by request over the busiest stretch; each point adds dedicated replicas or"
-                    " minimum instances."
+                    " minimum instances. The simulation fills every slot before it overflows, where the plan counts on"
+                    f" {answer.workload.target_utilization:.0%} utilisation: its costs compare with each other only."
                 ),
                 svg=charts.slo_chart(answer),
             )
