@@ -31,12 +31,13 @@ def traffic(*, found: Answer, stack: Path | None, with_forecast: bool, as_json: 
             reason=found.plan.shortage,
             next_step="raise maximumGpus of dedicated or serverless in the workload file",
         )
-    changes = write(stack, found.workload.name, sizing(found)) if stack is not None else []
+    changes, unlike = write(stack, found.workload.name, sizing(found)) if stack is not None else ([], [])
     if as_json:
         result = document(found)
         if with_forecast:
             result["forecast"] = _forecast(found)
         result["written"] = [{"path": c.path, "before": _plain(c.before), "after": _plain(c.after)} for c in changes]
+        result["unlike"] = unlike
         print_json(result)
         return
     _print(found)
@@ -44,6 +45,8 @@ def traffic(*, found: Answer, stack: Path | None, with_forecast: bool, as_json: 
         _print_forecast(found)
     if stack is not None:
         _print_changes(stack, changes)
+        for sentence in unlike:
+            click.echo(f"note: {sentence}")
 
 
 def _plain(value: object) -> object:

@@ -83,6 +83,9 @@ def sizing(answer: Answer) -> Sizing:
     held = plan.dedicated.mean() if plan.hourly else plan.schedule.max(initial=0)
     slots = max(int(held), 1) * answer.service.batch
     return Sizing(
+        gpu=answer.workload.gpu,
+        gpus_per_replica=answer.gpus_per_replica,
+        batch=answer.service.batch,
         schedule_gpus=plan.schedule * answer.gpus_per_replica,
         ceiling_gpus=plan.ceiling * answer.gpus_per_replica,
         hourly=plan.hourly,

@@ -7,7 +7,7 @@ pool, spill thresholds of the router. Comments and all other keys stay as they a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,8 +26,12 @@ SCHEDULE_PREFIX: Final = "plan-"
 @dataclass(frozen=True, kw_only=True)
 class Sizing:
     """What the plan says, in GPUs and instances. schedule, warm: by slot of a day or week, UTC. hourly: the schedule's
-    one entry is the least, and the floor follows its traffic from there up."""
+    one entry is the least, and the floor follows its traffic from there up. A replica takes `batch` requests at once on
+    `gpus_per_replica` GPUs."""
 
+    gpu: str
+    gpus_per_replica: int
+    batch: int
     schedule_gpus: Ints
     ceiling_gpus: int
     hourly: bool = False
@@ -70,6 +74,9 @@ def merge(document: Mapping[str, Any], workload: str, sizing: Sizing) -> list[Ch
             "is served by no pool of this stack",
             next_step=f"set `name` of the workload file to one of {', '.join(_workloads(config)) or 'its workloads'}",
         )
+    for path, gpu, spans, _ in _served(config, workload):
+        _same(path, "gpu", sizing.gpu, gpu)
+        _same(path, "model.tensorParallel", sizing.gpus_per_replica, spans)
     for name, pool in dedicated.items():
         _dedicated(f"dedicatedPools.{name}", pool, sizing, changes)
     for name, pool in serverless.items():
@@ -81,6 +88,45 @@ def merge(document: Mapping[str, Any], workload: str, sizing: Sizing) -> list[Ch
             _set("router.spill", spill, "stopAtPercent", max(sizing.start_at_percent - 20, 0), changes)
         _set("router.spill", spill, "maxWaitMs", sizing.max_wait_ms, changes)
     return changes
+
+
+def unlike(document: Mapping[str, Any], workload: str, sizing: Sizing) -> list[str]:
+    """Where the stack's pools differ from what the plan counts on without being wrong, a sentence each."""
+    return [
+        f"{path} takes {slots} requests at once on a replica, the plan counts on {sizing.batch}: set one to the other "
+        "unless the speed in the workload file was measured so"
+        for path, _, _, slots in _served(document["config"], workload)
+        if slots not in (None, sizing.batch)
+    ]
+
+
+def _served(config: Mapping[str, Any], workload: str) -> Iterator[tuple[str, str | None, int | None, int | None]]:
+    """Pools of a workload: path, GPU, GPUs that a replica spans, requests at once. None where the stack doesn't say."""
+    for name, pool in _pools(config, "dedicatedPools", workload).items():
+        machine = instance_types().get(str(pool.get("instanceType")))
+        spans = _spans(config, workload, pool)
+        yield f"dedicatedPools.{name}", machine.gpu if machine else None, spans, pool.get("slotsPerReplica")
+    for name, pool in _pools(config, "serverlessPools", workload).items():
+        spans = _spans(config, workload, pool)
+        yield f"serverlessPools.{name}", pool.get("gpu"), spans, pool.get("concurrencyPerInstance")
+
+
+def _spans(config: Mapping[str, Any], workload: str, pool: Mapping[str, Any]) -> int | None:
+    """GPUs of one replica, by the release that the pool runs."""
+    workloads, releases = (config.get(_key(config, name)) or {} for name in ("workloads", "releases"))
+    release = releases.get(pool.get("release") or (workloads.get(workload) or {}).get("release"))
+    return int(release.get("tensorParallel") or 1) if release else None
+
+
+def _same(path: str, name: str, planned: object, found: object) -> None:
+    if found is not None and found != planned:
+        raise refuse(
+            "--write",
+            planned,
+            f"is the workload file's {name}, and {path} has {found}",
+            reason="sizes for the one are wrong for the other",
+            next_step=f"plan with `{name}: {found}`, its speed and its prices",
+        )
 
 
 def _key(config: Mapping[str, Any], name: str) -> str:
@@ -206,10 +252,11 @@ def warm_windows(warm: list[int]) -> CommentedSeq:
     return windows
 
 
-def write(path: Path, workload: str, sizing: Sizing) -> list[Change]:
-    """Merge into a stack file; refused, and the file untouched, if the result would not be valid settings."""
+def write(path: Path, workload: str, sizing: Sizing) -> tuple[list[Change], list[str]]:
+    """Merge into a stack file; refused, and the file untouched, if the result would not be valid settings. The second
+    answer is `unlike`."""
     stack = open_stack(path)
     changes = merge(stack.document, workload, sizing)
     if changes:
         stack.save()
-    return changes
+    return changes, unlike(stack.document, workload, sizing)

@@ -14,13 +14,14 @@ from click.testing import CliRunner
 
 from headrace.catalog.price import price_book
 from headrace.cli.plan import plan
-from headrace.planner.sample import WORKLOAD, write_sample
+from headrace.planner.sample import write_sample
 from headrace.router.render import render
 from headrace.settings.load import from_stack_file
 from headrace_sandbox import stack_config
 from headrace_sandbox.service import SandboxContext
 from headrace_sandbox.stack import Stack
 from tests.conftest import MakeStack
+from tests.unit.planner.conftest import ON_L4
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 ROOT = Path(__file__).resolve().parents[3]
@@ -43,7 +44,7 @@ def traffic(tmp_path: Path) -> tuple[Path, Path]:
     """Nine days of generated traffic, and a workload whose cold starts are worth avoiding."""
     write_sample(tmp_path / "traffic.csv", days=9, requests_per_day=6000, seed=3)
     workload = tmp_path / "workload.yaml"
-    workload.write_text(f"{WORKLOAD}coldStartPenaltyUsd: 0.2\n", encoding="utf-8")
+    workload.write_text(f"{ON_L4}coldStartPenaltyUsd: 0.2\n", encoding="utf-8")
     return tmp_path / "traffic.csv", workload
 
 

@@ -8,7 +8,15 @@ import pytest
 from headrace.planner.arrays import BINS_PER_HOUR, Floats
 from headrace.planner.levels import Demand
 from headrace.planner.planning import Constraints, Plan, make_plan
+from headrace.planner.sample import WORKLOAD
 from headrace.planner.tariff import Tariff
+
+# The sample's workload on the GPU that the stacks' chat pools have, at the sample's prices.
+ON_L4 = (
+    WORKLOAD.replace("gpu: A100-80GB", "gpu: L4")
+    .replace("{provider: runpod, tier: secure,", "{usdPerHour: 1.79,")
+    .replace("{provider: runpod, tier: flex,", "{usdPerSecond: 0.00076, idleTimeoutS: 5,")
+)
 
 
 def daily_demand(*, days: int, level: float = 6.0, seed: int = 1) -> Demand:

@@ -25,6 +25,7 @@ from headrace.planner.stack_config import Sizing, merge, schedule_entries
 from headrace.planner.windows import saved
 from headrace.planner.year import year
 from headrace.settings.load import from_stack_file
+from tests.unit.planner.conftest import ON_L4
 
 from .conftest import daily_demand
 
@@ -162,12 +163,20 @@ def test_a_plan_tells_verdict_bound_regret_sensitivity_and_assumptions(sample: t
     assert "warning: price runpod A100-80GB flex was checked 192 days ago" in text
 
 
-def test_write_changes_only_the_planned_keys_and_keeps_comments(sample: tuple[Path, Path], tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def on_l4(sample: tuple[Path, Path]) -> tuple[Path, Path]:
+    """The trace, and a workload on the GPU of the stacks' chat pools."""
+    workload = sample[1].with_name("l4.yaml")
+    workload.write_text(ON_L4, encoding="utf-8")
+    return sample[0], workload
+
+
+def test_write_changes_only_the_planned_keys_and_keeps_comments(on_l4: tuple[Path, Path], tmp_path: Path) -> None:
     stack = tmp_path / "Pulumi.prod-eu.yaml"
     shutil.copy(ROOT / "stacks" / "Pulumi.prod-eu.yaml", stack)
     before = stack.read_text(encoding="utf-8")
     settings = from_stack_file(stack)
-    arguments = (sample[0], "--workload", sample[1], "--on", "2026-11-21", "--demand-factor", 60, "--write", stack)
+    arguments = (on_l4[0], "--workload", on_l4[1], "--on", "2026-11-21", "--demand-factor", 60, "--write", stack)
     found = json.loads(run(*arguments, "--json").stdout)
     after = stack.read_text(encoding="utf-8")
     planned = from_stack_file(stack).dedicated_pools["chat-floor"]
@@ -187,15 +196,18 @@ def test_write_changes_only_the_planned_keys_and_keeps_comments(sample: tuple[Pa
     assert {change["path"] for change in found["written"]} >= {"dedicatedPools.chat-floor.schedules"}
     again = run(*arguments)
     assert "already says what the plan says" in again.output
+    assert (
+        "note: dedicatedPools.chat-floor takes 16 requests at once on a replica, the plan counts on 4" in again.output
+    )
     assert stack.read_text(encoding="utf-8") == after
 
 
 def test_an_hourly_plan_is_written_as_floor_ceiling_and_hourly_floor_and_taken_back(
-    sample: tuple[Path, Path], tmp_path: Path
+    on_l4: tuple[Path, Path], tmp_path: Path
 ) -> None:
     stack = tmp_path / "Pulumi.prod-eu.yaml"
     shutil.copy(ROOT / "stacks" / "Pulumi.prod-eu.yaml", stack)
-    arguments = (sample[0], "--workload", sample[1], "--on", "2026-11-21", "--demand-factor", 20)
+    arguments = (on_l4[0], "--workload", on_l4[1], "--on", "2026-11-21", "--demand-factor", 20)
     found = json.loads(run(*arguments, "--hourly", "--write", stack, "--json").stdout)
     assert found["plan"]["hourly"], "guard: on this trace it pays"
     pool = from_stack_file(stack).dedicated_pools["chat-floor"]
@@ -225,6 +237,9 @@ def test_a_serverless_pool_gets_instances_warm_up_and_the_router_its_thresholds(
         }
     }
     sizing = Sizing(
+        gpu="L4",
+        gpus_per_replica=1,
+        batch=4,
         schedule_gpus=np.array([2]),
         ceiling_gpus=2,
         warm_instances=np.array([0] * 9 + [2] * 3 + [0] * 12),
@@ -251,6 +266,25 @@ def test_write_refuses_a_stack_that_does_not_serve_the_workload(sample: tuple[Pa
     result = run(sample[0], "--workload", workload, "--on", "2026-11-21", "--write", stack, ok=False)
     assert "is served by no pool of this stack" in str(result.exception)
     assert stack.read_bytes() == before, "nothing half-done"
+
+
+def test_write_refuses_a_plan_for_another_gpu_or_another_span_than_the_pools_have(
+    sample: tuple[Path, Path], on_l4: tuple[Path, Path], tmp_path: Path
+) -> None:
+    stack = tmp_path / "Pulumi.prod-eu.yaml"
+    shutil.copy(ROOT / "stacks" / "Pulumi.prod-eu.yaml", stack)
+    before = stack.read_bytes()
+    wide = tmp_path / "wide.yaml"
+    wide.write_text(ON_L4.replace("weightsGib: 15.0,", "weightsGib: 15.0, tensorParallel: 2,"), encoding="utf-8")
+    for workload, planned, found in (
+        (sample[1], "A100-80GB", "has L4"),
+        (wide, "2", "dedicatedPools.chat-floor has 1"),
+    ):
+        result = run(sample[0], "--workload", workload, "--on", "2026-11-21", "--write", stack, ok=False)
+        assert isinstance(result.exception, Refused)
+        assert planned in str(result.exception)
+        assert found in str(result.exception)
+        assert stack.read_bytes() == before, "nothing half-done"
 
 
 def test_write_refuses_a_plan_that_no_pool_sizes_can_keep(sample: tuple[Path, Path], tmp_path: Path) -> None:
