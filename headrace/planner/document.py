@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from headrace.planner.answer import Answer, outcome_sentence
+from headrace.planner.arrays import HOUR_S
 from headrace.planner.commitment import CommitmentAdvice
 from headrace.planner.coupled import Feasible, Infeasible, Outcome, Unanswered
 from headrace.planner.planning import Candidate, Plan, Sensitivity
@@ -82,10 +83,14 @@ def sizing(answer: Answer) -> Sizing:
     plan = answer.plan
     held = plan.dedicated.mean() if plan.hourly else plan.schedule.max(initial=0)
     slots = max(int(held), 1) * answer.service.batch
+    overhead = answer.workload.dedicated.overhead_factor
     return Sizing(
         gpu=answer.workload.gpu,
         gpus_per_replica=answer.gpus_per_replica,
         batch=answer.service.batch,
+        day=answer.day,
+        dedicated_usd_hour=plan.tariff.dedicated_usd_hour / answer.gpus_per_replica / overhead,
+        serverless_usd_hour=plan.tariff.serverless_usd_second * HOUR_S / answer.gpus_per_replica,
         schedule_gpus=plan.schedule * answer.gpus_per_replica,
         ceiling_gpus=plan.ceiling * answer.gpus_per_replica,
         hourly=plan.hourly,

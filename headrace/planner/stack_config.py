@@ -9,29 +9,36 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from headrace.catalog.load import instance_types
+from headrace.catalog.price import Tier, price_book
 from headrace.errors import refuse
 from headrace.planner.arrays import DAY_HOURS, WEEK_HOURS, Ints
 from headrace.settings.stack_text import open_stack
 
 DAYS: Final = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 SCHEDULE_PREFIX: Final = "plan-"
+# Prices that differ by less are the same, rounded.
+CENT_AN_HOUR: Final = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sizing:
     """What the plan says, in GPUs and instances. schedule, warm: by slot of a day or week, UTC. hourly: the schedule's
     one entry is the least, and the floor follows its traffic from there up. A replica takes `batch` requests at once on
-    `gpus_per_replica` GPUs."""
+    `gpus_per_replica` GPUs; prices are those of `day`, in US dollars for one GPU's hour, without hidden costs."""
 
     gpu: str
     gpus_per_replica: int
     batch: int
+    day: date
+    dedicated_usd_hour: float
+    serverless_usd_hour: float
     schedule_gpus: Ints
     ceiling_gpus: int
     hourly: bool = False
@@ -92,12 +99,36 @@ def merge(document: Mapping[str, Any], workload: str, sizing: Sizing) -> list[Ch
 
 def unlike(document: Mapping[str, Any], workload: str, sizing: Sizing) -> list[str]:
     """Where the stack's pools differ from what the plan counts on without being wrong, a sentence each."""
-    return [
+    config = document["config"]
+    said = [
         f"{path} takes {slots} requests at once on a replica, the plan counts on {sizing.batch}: set one to the other "
         "unless the speed in the workload file was measured so"
-        for path, _, _, slots in _served(document["config"], workload)
+        for path, _, _, slots in _served(config, workload)
         if slots not in (None, sizing.batch)
     ]
+    for path, planned, found in _prices(config, workload, sizing):
+        if abs(found - planned) > CENT_AN_HOUR:
+            said.append(
+                f"{path} costs {found:.2f} USD per GPU and hour by the catalogue, the plan counts on {planned:.2f}: "
+                "right if you have that price, else name the pool's provider and tier in the workload file"
+            )
+    return said
+
+
+def _prices(config: Mapping[str, Any], workload: str, sizing: Sizing) -> Iterator[tuple[str, float, float]]:
+    """Path of a pool, what the plan counts on and what the catalogue says, USD per GPU and hour."""
+    book = price_book()
+    for name, pool in _pools(config, "dedicatedPools", workload).items():
+        kind = str(pool.get("instanceType"))
+        machine = book.machine(kind, str(config.get("aws:region")), sizing.day)
+        if machine is not None and kind in instance_types():
+            found = float(machine.usd_per_hour) / instance_types()[kind].gpu_count
+            yield f"dedicatedPools.{name}", sizing.dedicated_usd_hour, found
+    for name, pool in _pools(config, "serverlessPools", workload).items():
+        for row in book.in_force(sizing.day, gpu=str(pool.get("gpu"))):
+            if (row.provider, row.tier) == (pool.get("provider"), Tier.FLEX):
+                yield f"serverlessPools.{name}", sizing.serverless_usd_hour, float(row.usd_per_hour)
+                break
 
 
 def _served(config: Mapping[str, Any], workload: str) -> Iterator[tuple[str, str | None, int | None, int | None]]:
@@ -121,9 +152,9 @@ def _spans(config: Mapping[str, Any], workload: str, pool: Mapping[str, Any]) ->
 def _same(path: str, name: str, planned: object, found: object) -> None:
     if found is not None and found != planned:
         raise refuse(
-            "--write",
+            f"the workload file's {name}",
             planned,
-            f"is the workload file's {name}, and {path} has {found}",
+            f"is not what the stack's {path} has ({found})",
             reason="sizes for the one are wrong for the other",
             next_step=f"plan with `{name}: {found}`, its speed and its prices",
         )
