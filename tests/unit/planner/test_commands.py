@@ -281,7 +281,7 @@ def test_write_refuses_a_plan_for_another_gpu_or_another_span_than_the_pools_hav
     wide.write_text(ON_L4.replace("weightsGib: 15.0,", "weightsGib: 15.0, tensorParallel: 2,"), encoding="utf-8")
     for workload, planned, found in (
         (sample[1], "A100-80GB", "has (L4)"),
-        (wide, "2", "dedicatedPools.chat-floor has 1"),
+        (wide, "2", "dedicatedPools.chat-floor has (1)"),
     ):
         result = run(sample[0], "--workload", workload, "--on", "2026-11-21", "--write", stack, ok=False)
         assert isinstance(result.exception, Refused)
