@@ -34,6 +34,12 @@ def main() -> int:
     _print_ratios(ratios.summary(found))
     result["exactness"] = checks.exactness(rounds=20 if arguments.quick else 100)
     _show("exactness", result["exactness"])
+    if folder:
+        result["hourlyFloor"] = {
+            name: checks.hourly_saving(demand, series.tariff(series.ESSAY[gpu]))
+            for name, (gpu, demand) in series.six(folder).items()
+        }
+        _show("what an hourly floor saves", result["hourlyFloor"])
     demands = (
         {name: demand for name, (_, demand) in series.six(folder).items() if name.endswith("A100")} if folder else {}
     )
