@@ -84,7 +84,7 @@ def test_an_adopted_network_is_used_and_nothing_of_it_is_made(
     groups = [one for one in planned if one["type"] == "aws:eks/nodeGroup:NodeGroup"]
     assert groups, "the rest of the platform is made"
     for group in groups:
-        kind = "router" if group["inputs"]["nodeGroupName"] == "router" else "private"
+        kind = "router" if group["inputs"]["labels"].get("headrace.dev/tier") == "router" else "private"
         used, adopted = set(group["inputs"]["subnetIds"]), set(network.subnets[kind].values())
         assert used <= adopted, f"{group['inputs']['nodeGroupName']} stands in the adopted {kind} subnets"
     database = next(one for one in planned if one["type"] == "aws:rds/subnetGroup:SubnetGroup")
