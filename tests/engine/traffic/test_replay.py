@@ -58,7 +58,8 @@ def deployed() -> tuple[DeployedRouter, Settings]:
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[tuple[SandboxContext, list[Service]]]:
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[SandboxContext, list[Service]]]:
+    monkeypatch.delenv("HEADRACE_DATA", raising=False)  # the generated day alone, whatever real traces there are
     for folder in (tmp_path, *tmp_path.parents[:3]):
         if folder.owner() == Path.home().owner():
             folder.chmod(folder.stat().st_mode | 0o055)  # as root, PostgreSQL runs as nobody
