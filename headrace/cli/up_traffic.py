@@ -282,6 +282,8 @@ def show(replayed: Replayed) -> None:
                 + "; ".join(f"{at.name} took {at.requests:,}, spilled {at.spilled:,}" for at in one.replicas),
                 highlight=False,
             )
+        if one.caution is not None:
+            console.print(f"caution: {one.caution}", highlight=False)
     costs = Table(title="Three ways to pay", title_justify="left")
     for column in ("way", "GPUs and prices", "24 hours", "per 1,000 tokens", "objective kept", "note"):
         costs.add_column(column, overflow="fold", justify="right" if column[0] in "2po" else "left")

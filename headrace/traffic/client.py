@@ -28,7 +28,8 @@ _LONGEST_S: Final = 60.0
 class Seen:
     """What a caller saw. Times in platform seconds; `first_s` is the first byte of the answer, 0 where none came.
 
-    `id` and `pool` are the router's headers; `tokens_out` is counted by the caller, None where it hung up.
+    `id` and `pool` are the router's headers; `tokens_out` is counted by the caller, None where it hung up. `late_s` is
+    how long after its time it was sent: a busy machine's doing, not the router's.
     """
 
     ask: Ask
@@ -42,6 +43,7 @@ class Seen:
     complete: bool
     left: bool
     error: str
+    late_s: float
 
 
 def text_of(ask: Ask) -> str:
@@ -85,8 +87,9 @@ async def replay(
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
 
-        async def one(index: int, ask: Ask, body: bytes, url: str) -> None:
-            found[index] = await _send(session, url, ask, body, keys[(ask.tenant, ask.project)], speed)
+        async def one(index: int, ask: Ask, body: bytes, url: str, due: float) -> None:
+            late = time.monotonic() - due
+            found[index] = await _send(session, url, ask, body, keys[(ask.tenant, ask.project)], speed, late)
 
         began = said = time.monotonic()
         async with asyncio.TaskGroup() as group:
@@ -94,7 +97,7 @@ async def replay(
                 body = body_of(ask)
                 due = began + ask.at_s / speed
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
-                group.create_task(one(index, ask, body, urls[index % len(urls)]))
+                group.create_task(one(index, ask, body, urls[index % len(urls)], due))
                 if time.monotonic() - said >= _PROGRESS_S:
                     said = time.monotonic()
                     done = sum(1 for seen in found if seen is not None)
@@ -102,7 +105,9 @@ async def replay(
     return [seen for seen in found if seen is not None]
 
 
-async def _send(session: aiohttp.ClientSession, url: str, ask: Ask, body: bytes, key: str, speed: float) -> Seen:
+async def _send(
+    session: aiohttp.ClientSession, url: str, ask: Ask, body: bytes, key: str, speed: float, late: float
+) -> Seen:
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     if ask.feature:
         headers["X-Headrace-Feature"] = ask.feature
@@ -143,6 +148,7 @@ async def _send(session: aiohttp.ClientSession, url: str, ask: Ask, body: bytes,
         complete=complete and not error and not left,
         left=left,
         error=error,
+        late_s=late * speed,
     )
 
 

@@ -43,6 +43,10 @@ def percentile(values: Sequence[float], percent: float) -> float | None:
     return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
 
 
+# Platform seconds that requests may be late: an eighth of the strictest objective in the stacks (800 ms).
+LATE_S: Final = 0.1
+
+
 @dataclass(frozen=True, kw_only=True)
 class PoolFigures:
     """One pool. `usd` is what it is billed: the floor's whole time, or the vendor's instance-seconds."""
@@ -124,6 +128,7 @@ class Figures:
     first_token: Percentiles
     first_token_by_caller: Percentiles
     wait: Percentiles
+    late: Percentiles
     slo: tuple[SloFigures, ...]
     pools: tuple[PoolFigures, ...]
     replicas: tuple[ReplicaFigures, ...]
@@ -140,6 +145,17 @@ class Figures:
     def tokens(self) -> int:
         """Prompt and answer tokens of all answers."""
         return self.tokens_in + self.tokens_out
+
+    @property
+    def caution(self) -> str | None:
+        """A sentence where the machine was too busy for the replay's speed: then waits are partly its own doing."""
+        late = self.late.p95 or 0.0
+        if late <= LATE_S:
+            return None
+        return (
+            f"{self.name}: requests left up to {late:.2f} s after their time (P95), because this machine was too busy "
+            f"for {self.speed:g} times the speed; part of every wait here is its own"
+        )
 
     def per_thousand(self, usd: float, tokens: float | None = None) -> float:
         """US dollars per 1,000 tokens, prompt and answer."""
@@ -202,6 +218,7 @@ def figures(
     seconds: float,
     speed: float,
     callers_first_s: Sequence[float],
+    late_s: Sequence[float],
     streams: frozenset[str],
     shares: Mapping[str, float],
     before: Snapshot,
@@ -210,7 +227,8 @@ def figures(
     started_ahead: int,
     mismatches: Sequence[str],
 ) -> Figures:
-    """Numbers of one replay that began at `start_s` of the router's clock. streams: ids of requests that streamed."""
+    """Numbers of one replay that began at `start_s` of the router's clock. streams: ids of requests that streamed.
+    late_s: how long after its time each request was sent."""
     served = [row for row in rows if row.served]
     pools = tuple(_pool(policy, pool, served, rows, seconds, before, after, streams) for pool in policy.pools)
     first = [row.first_token_s for row in served if row.request_id in streams and _has_slo(policy, row)]
@@ -231,6 +249,7 @@ def figures(
         first_token=Percentiles.of(first),
         first_token_by_caller=Percentiles.of(callers_first_s),
         wait=Percentiles.of([row.wait_s for row in served if _has_slo(policy, row)]),
+        late=Percentiles.of(late_s),
         slo=tuple(
             _slo(policy, workload, rows, streams, shares.get(workload, 0.95))
             for workload, config in policy.workloads.items()

@@ -33,6 +33,7 @@ class Context:
     notes: tuple[str, ...]
     checks: tuple[str, ...]
     mismatches: tuple[str, ...]
+    cautions: tuple[str, ...]
 
 
 def seconds(value: float | None) -> str:
@@ -69,6 +70,7 @@ def context(replays: Sequence[Figures], policy: RouterConfig, *, version: str) -
         notes=notes(replays, policy),
         checks=CHECKS,
         mismatches=mismatches,
+        cautions=tuple(one.caution for one in replays if one.caution is not None),
     )
 
 

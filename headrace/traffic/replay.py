@@ -116,6 +116,7 @@ async def run(
         seconds=seconds,
         speed=world.speed,
         callers_first_s=[one.first_s for one in seen if one.complete and one.ask.stream and one.ask.workload in wanted],
+        late_s=[one.late_s for one in seen],
         streams=streams,
         shares=world.shares,
         before=before,

@@ -59,6 +59,7 @@ def seen(identifier: str, **over: Any) -> Seen:
         "complete": True,
         "left": False,
         "error": "",
+        "late_s": 0.0,
     }
     return Seen(**{**values, **over})
 

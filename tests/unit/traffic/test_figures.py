@@ -17,7 +17,9 @@ from tests.unit.router.worlds import document, overflow, pool
 from tests.unit.traffic.samples import PACE, SECONDS, START_S, Replay, ask, paces, policy, row
 
 
-def made(replay: Replay | None = None, *, mismatches: tuple[str, ...] = ()) -> Figures:
+def made(
+    replay: Replay | None = None, *, mismatches: tuple[str, ...] = (), late_s: tuple[float, ...] = (0.01,)
+) -> Figures:
     one = replay or Replay()
     asks = [ask(at_s=float(at)) for at in range(20)]
     sides = alternatives(one.policy, asks, paces(one.policy), objectives(one.policy, {}), seconds=SECONDS)
@@ -30,6 +32,7 @@ def made(replay: Replay | None = None, *, mismatches: tuple[str, ...] = ()) -> F
         seconds=SECONDS,
         speed=10.0,
         callers_first_s=[0.3],
+        late_s=late_s,
         streams=frozenset({"a", "b", "c"}),
         shares={"chat": 0.95},
         before=one.before,
@@ -145,6 +148,12 @@ def test_the_page_says_when_counts_disagree() -> None:
     page = html(context([made(mismatches=("floor <b>lost</b> a request",))], policy(), version="sha256:0"))
     assert "1 counts disagree" in page
     assert "&lt;b&gt;lost" in page, "text is escaped"
+
+
+def test_a_machine_that_was_too_busy_is_named_as_a_part_of_every_wait() -> None:
+    slow = made(late_s=(0.02, 0.3, 0.4))
+    assert "day: requests left up to 0.40 s after their time" in html(context([slow], policy(), version="sha256:0"))
+    assert made().caution is None, "a few milliseconds late is on time"
 
 
 @pytest.mark.parametrize(
