@@ -194,7 +194,7 @@ def profile_document(profile: Profile) -> dict[str, object]:
         "percentiles": {str(share): round(value, 3) for share, value in profile.percentiles.items()},
         "dailySeason": round(profile.daily_season, 3),
         "weeklySeason": _maybe(profile.weekly_season),
-        "trendPerWeek": round(profile.trend_per_week, 3),
+        "trendPerWeek": round(profile.trend_per_week, 3) + 0.0,
         "breaksAtHour": list(profile.breaks_h),
     }
 

@@ -16,6 +16,7 @@ PERCENTILES: Final = (1, 5, 25, 50, 75, 95, 99)
 # A break must explain this multiple of log(n) times the noise (Bayesian information criterion has 2 per break here).
 BREAK_PENALTY: Final = 3.0
 SHORTEST_SEGMENT_H: Final = 24
+WEEK_DAYS: Final = 7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +63,16 @@ def _season(hourly: Floats, period: int) -> float:
 
 
 def _trend(hourly: Floats) -> float:
-    """Theil-Sen slope of daily means, GPUs per week."""
+    """Median slope of daily means, GPUs per week, over pairs of the same weekday (the seasonal estimator of Hirsch,
+    Slack and Smith 1982): a trace that ends on a weekend has not fallen. 0 where no weekday came twice."""
     days = len(hourly) // DAY_HOURS
-    if days < 3:
-        return 0.0
     daily = hourly[: days * DAY_HOURS].reshape(days, DAY_HOURS).mean(1)
-    first, second = np.triu_indices(days, 1)
-    return float(np.median((daily[second] - daily[first]) / (second - first)) * 7)
+    first, second = np.triu_indices(days, WEEK_DAYS)
+    same = (second - first) % WEEK_DAYS == 0
+    if not same.any():
+        return 0.0
+    first, second = first[same], second[same]
+    return float(np.median((daily[second] - daily[first]) / (second - first)) * WEEK_DAYS)
 
 
 def breaks(hourly: Floats) -> list[int]:

@@ -256,6 +256,13 @@ def test_the_profile_finds_season_break_and_a_floor_that_one_gap_does_not_decide
     assert breaks(np.full(336, 10.0)) == []
 
 
+def test_a_week_that_ends_on_a_weekend_is_no_fall() -> None:
+    day = np.arange(14 * 24 * BINS_PER_HOUR) // (24 * BINS_PER_HOUR)
+    week = np.where(day % 7 >= 5, 2.0, 10.0)
+    assert profile(Demand(origin_s=0, gpus=week)).trend_per_week == 0
+    assert profile(Demand(origin_s=0, gpus=week + 0.5 * day / 7)).trend_per_week == pytest.approx(0.5, abs=0.01)
+
+
 def test_pooling_never_costs_more_and_totals_agree_with_the_tables(wave: Demand, a100: Tariff) -> None:
     table = level_tables(wave, a100).serverless_usd(a100)
     best = min(
