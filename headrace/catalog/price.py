@@ -152,11 +152,16 @@ class PriceBook:
             newest[row.provider, row.gpu, row.tier, row.region] = row
         return tuple(sorted(newest.values(), key=lambda row: (row.usd_per_hour, row.provider, row.name)))
 
+    def known(self, provider: str, gpu: str, tier: str, day: date) -> Price | None:
+        """The price in force on `day`, None if there is none."""
+        rows = self.in_force(day, gpu=gpu)
+        return next((row for row in rows if row.provider == provider and row.tier == tier), None)
+
     def find(self, provider: str, gpu: str, tier: str, day: date) -> Price:
         """The price in force on `day`; refused if there is none."""
-        for row in self.in_force(day, gpu=gpu):
-            if row.provider == provider and row.tier == tier:
-                return row
+        row = self.known(provider, gpu, tier, day)
+        if row is not None:
+            return row
         there = sorted({f"{row.provider} {row.tier}" for row in self.in_force(day, gpu=gpu)})
         known = ", ".join(there) if there else "none for this GPU"
         raise refuse(

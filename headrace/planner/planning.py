@@ -10,7 +10,7 @@ import numpy as np
 from headrace.planner.arrays import BINS_PER_HOUR, DAY_HOURS, HOUR_S, WEEK_HOURS, Floats, Ints
 from headrace.planner.bounds import Bounds, bounds
 from headrace.planner.caps import forced, hour_peaks, least_held, shortage
-from headrace.planner.levels import Demand, best_constant, cost_per_hour, level_tables
+from headrace.planner.levels import Demand, LevelTables, best_constant, cost_per_hour, level_tables
 from headrace.planner.mixing import adaptive
 from headrace.planner.policies import BASELINES, hourly_costs
 from headrace.planner.prewarm import WarmPlan, warm_plan
@@ -188,7 +188,7 @@ def make_plan(demand: Demand, tariff: Tariff, limits: Constraints, assumptions: 
         bound_usd_per_month=bound_month,
         candidates=candidates,
         baselines=baselines,
-        sensitivity=_sensitivity(demand, tariff, limits, policy, held if policy != HOURLY else train),
+        sensitivity=_sensitivity(demand, tables, tariff, limits, policy, held if policy != HOURLY else train),
         warm=warm_plan(demand, tables, tariff, held, worth_usd=limits.cold_start_worth_usd),
         verdict=decide(
             hybrid_usd=plan_month,
@@ -367,18 +367,19 @@ def _batch_share(demand: Demand, held: Ints, limits: Constraints) -> float | Non
 
 
 def _sensitivity(
-    demand: Demand, tariff: Tariff, limits: Constraints, policy: str, held: Ints | int
+    demand: Demand, tables: LevelTables, tariff: Tariff, limits: Constraints, policy: str, held: Ints | int
 ) -> tuple[Sensitivity, ...]:
     """The plan in other worlds: what it holds, or what an hourly floor would hold there after so many hours of history,
     which then don't count."""
     worlds = [(factor, 1.0, 1.0) for factor in DEMAND_FACTORS]
     worlds += [(1.0, factor, 1.0) for factor in PRICE_FACTORS if factor != 1.0]
     worlds += [(1.0, 1.0, factor) for factor in PRICE_FACTORS if factor != 1.0]
-    return tuple(_world(demand, tariff, limits, policy, held, *world) for world in worlds)
+    return tuple(_world(demand, tables, tariff, limits, policy, held, *world) for world in worlds)
 
 
 def _world(
     demand: Demand,
+    tables: LevelTables,
     tariff: Tariff,
     limits: Constraints,
     policy: str,
@@ -387,9 +388,11 @@ def _world(
     dedicated: float,
     serverless: float,
 ) -> Sensitivity:
-    other = demand.scaled(factor) if factor != 1.0 else demand
     prices = tariff.scaled(dedicated=dedicated, serverless=serverless)
-    tables = level_tables(other, prices)
+    other = demand
+    if factor != 1.0:  # else the plan's own tables hold: they count seconds and starts, whatever these cost
+        other = demand.scaled(factor)
+        tables = level_tables(other, prices)
     table, peaks = tables.serverless_usd(prices), hour_peaks(other)
     anew = [expand(_final_schedule(name, other, prices, limits, table, peaks), other) for name in _anew(policy, other)]
     seen = other

@@ -125,10 +125,9 @@ def _prices(config: Mapping[str, Any], workload: str, sizing: Sizing) -> Iterato
             found = float(machine.usd_per_hour) / instance_types()[kind].gpu_count
             yield f"dedicatedPools.{name}", sizing.dedicated_usd_hour, found
     for name, pool in _pools(config, "serverlessPools", workload).items():
-        for row in book.in_force(sizing.day, gpu=str(pool.get("gpu"))):
-            if (row.provider, row.tier) == (pool.get("provider"), Tier.FLEX):
-                yield f"serverlessPools.{name}", sizing.serverless_usd_hour, float(row.usd_per_hour)
-                break
+        row = book.known(str(pool.get("provider")), str(pool.get("gpu")), Tier.FLEX, sizing.day)
+        if row is not None:
+            yield f"serverlessPools.{name}", sizing.serverless_usd_hour, float(row.usd_per_hour)
 
 
 def _served(config: Mapping[str, Any], workload: str) -> Iterator[tuple[str, str | None, int | None, int | None]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import date
 
 if typing.TYPE_CHECKING:
-    from headrace.catalog.price import MachinePrice, PriceBook, Tier
+    from headrace.catalog.price import MachinePrice, PriceBook
     from headrace.catalog.schema import InstanceType
 
 # AWS bills a month as 8760 / 12 hours.
@@ -102,7 +102,5 @@ def serverless_usd_per_hour(provider: str, gpu: str, gpus: int, day: date, *, al
 
 
 def _price(provider: str, gpu: str, tier: str, day: date) -> float | None:
-    for row in book().in_force(day, gpu=gpu):
-        if row.provider == provider and row.tier == typing.cast("Tier", tier):
-            return float(row.usd_per_hour)
-    return None
+    row = book().known(provider, gpu, tier, day)
+    return None if row is None else float(row.usd_per_hour)

@@ -76,6 +76,10 @@ class Settings(SettingsModel):
         workload = self.workloads.get(pool.workload)
         return pool.release or (workload.release if workload is not None else None)
 
+    def release_of(self, pool: DedicatedPool | ServerlessPool) -> ModelRelease | None:
+        """What a pool runs; None where its workload or release does not exist."""
+        return self.releases.get(self.release_name(pool) or "")
+
     def workload_of(self, pool: DedicatedPool | ServerlessPool) -> Workload:
         """A pool's workload as the pool runs it: on the pool's release."""
         workload = self.workloads[pool.workload]

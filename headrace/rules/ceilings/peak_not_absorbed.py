@@ -40,7 +40,7 @@ def check(view: View) -> Iterator[Said]:
                     resource=f"settings:dedicatedPools.{key}", what="how many GPUs its nodes have", value="instanceType"
                 )
                 continue
-            release = view.settings.releases.get(view.settings.release_name(pool) or "")
+            release = view.settings.release_of(pool)
             per_node = row.gpu_count // (release.tensor_parallel if release else 1)
             # Nothing brings a node above the floor, nor a model server on it, but a schedule or the hour's job.
             nodes = pool.ceiling_nodes if pool.follows_nodes else pool.floor_nodes

@@ -105,7 +105,7 @@ def reserved_capacity_has_its_id(settings: Settings) -> Iterator[Problem]:
 def replicas_fit_the_ceiling(settings: Settings) -> Iterator[Problem]:
     """A pool has room for the model servers that it fixes."""
     for name, pool in settings.dedicated_pools.items():
-        release = settings.releases.get(settings.release_name(pool) or "")
+        release = settings.release_of(pool)
         instance = catalog.instance_types().get(pool.instance_type)
         if pool.replicas is None or pool.follows_nodes or release is None or instance is None:
             continue
