@@ -48,7 +48,7 @@ class Admin:
         pools = {
             name: {
                 "inFlight": view.in_flight,
-                "waiting": view.waiting + view.waiting_batch,
+                "waiting": engine.waiting_for(name),
                 "phase": view.phase.value,
                 "circuit": view.circuit.value,
             }

@@ -32,8 +32,13 @@ class Offer:
     joins: bool = False
 
 
+def slots_of(config: PoolConfig, request: RequestFacts) -> int:
+    """Slots that a request takes: its model server works on each of its texts in one, and it goes to one server."""
+    return min(request.sequences, config.slots_per_instance)
+
+
 def busy(config: PoolConfig, in_flight: int) -> int:
-    """Instances that work on `in_flight` requests."""
+    """Instances that work on `in_flight` requests. Vendors scale by requests, however many texts each asks for."""
     return -(-in_flight // config.slots_per_instance)
 
 
@@ -68,14 +73,18 @@ def in_shares(config: PoolConfig, view: PoolView, taken: int) -> int:
 
 
 def free_slots(name: str, config: PoolConfig, view: PoolView, state: State) -> int:
-    """Free slots of a floor in this replica's share; never more than the pool has."""
-    return slots(name, config, view, state) - view.in_flight
+    """Free slots of a floor in this replica's share; never more than the pool has.
+
+    A request enters where one is free. What it takes beyond waits in the model server, and nobody enters until then: to
+    hold it back until there is room for all would leave slots empty meanwhile, or let smaller ones pass it for ever.
+    """
+    return slots(name, config, view, state) - view.taken
 
 
 def share_of_slots(name: str, config: PoolConfig, view: PoolView, state: State) -> float:
     """Used share of a floor's slots, 1 where there are none."""
     share = slots(name, config, view, state)
-    return view.in_flight / share if share > 0 else 1.0
+    return view.taken / share if share > 0 else 1.0
 
 
 def fresh(view: PoolView, now: float, limit_s: float) -> bool:
@@ -94,11 +103,11 @@ def time_limit_s(config: PoolConfig, request: RequestFacts) -> float:
     return min(config.execution_timeout_s, ALLOWANCE_S + COLD_START_MARGIN * config.cold_start_s + paced)
 
 
-def worst_cost(config: PoolConfig, seconds: float) -> int:
-    """Most nano-dollars that a request can cost in `seconds`: an instance alone, or a slot's share of a floor."""
+def worst_cost(config: PoolConfig, seconds: float, taken: int) -> int:
+    """Most nano-dollars that a request can cost in `seconds`: an instance alone, or its slots' share of a floor."""
     rate = config.nano_usd_per_instance_second
     if config.dedicated:
-        return -(-int(seconds * 1000) * rate // (1000 * config.slots_per_instance))
+        return -(-int(seconds * 1000) * rate * taken // (1000 * config.slots_per_instance))
     return -(-int(seconds * 1000) * rate // 1000)
 
 
@@ -128,7 +137,10 @@ def offer(name: str, config: PoolConfig, view: PoolView, state: State, policy: R
     if needed == now_busy or needed <= alive:
         starts = starting(view, cold_start_s, state.now)
         if free_warm(config, view, state.now) > 0 or not starts:
-            return Offer(cold=False, answer_s=view.first_token_s)
+            # Requests of several texts fill an instance before its vendor starts another: the next one waits in it.
+            within = alive * config.slots_per_instance
+            ahead = max(0, view.taken + 1 - within)
+            return Offer(cold=False, answer_s=view.first_token_s + ahead * view.service_s / within)
         left_s = max(0.0, starts[0] + cold_start_s - state.now)
         return Offer(cold=True, joins=True, answer_s=left_s + view.first_token_s)
     ground = _ceilings(name, config, state, policy)

@@ -149,7 +149,8 @@ class Spill(SettingsModel):
     start_ahead: bool = True
     """Whether a serverless instance is started before the floor is full."""
     queue_per_slot: float = Field(default=2, ge=0)
-    """Capacity of a pool's queue in requests per slot; beyond it requests are refused at once."""
+    """Capacity of a pool's queue, in slots that those who wait will take, per slot; beyond it requests are refused at
+    once."""
     patience_s: float = Field(default=10, gt=0)
     """Longest that a request waits when it may go nowhere else."""
     batch_patience_s: float = Field(default=120, gt=0)

@@ -38,6 +38,7 @@ _TOO_LARGE: Final = 413
 # Grounds that no waiting changes: when every pool was removed by one of these, the answer is final. Of several it is
 # that of the pool which came closest: too long is a prompt for one that has its release and lies where it may go.
 _FINAL: Final = {
+    Ground.TOO_WIDE: (_TOO_LARGE, "too_many_texts", "ask for fewer choices or prompts in one request"),
     Ground.MEMORY: (_TOO_LARGE, "context_too_long", "send a shorter prompt or a smaller max_tokens"),
     Ground.RESIDENCY: (_FORBIDDEN, "residency", "choose a workload whose residency matches, or deploy a pool there"),
     Ground.RELEASE: (_UNAVAILABLE, "no_release", "deploy the release on a pool, or lower its canary share to zero"),
@@ -53,6 +54,7 @@ class _Candidate:
     view: PoolView
     limit_s: float
     cost: int
+    slots: int
 
 
 def release_of(workload: WorkloadConfig, bucket: float) -> str:
@@ -93,7 +95,8 @@ def decide(request: RequestFacts, state: State, policy: RouterConfig) -> Decisio
             removed.append((name, ground))
             continue
         limit_s = capacity.time_limit_s(config, request)
-        candidate = _Candidate(name, config, view, limit_s, capacity.worst_cost(config, limit_s))
+        taken = capacity.slots_of(config, request)
+        candidate = _Candidate(name, config, view, limit_s, capacity.worst_cost(config, limit_s, taken), taken)
         (floors if config.dedicated else overflow).append(candidate)
     tokens = capacity.reserved_tokens(request, workload.context_tokens)
     short = _unaffordable(request, tokens, floors, overflow, state, policy, removed)
@@ -207,6 +210,7 @@ def _route(
         time_limit_s=chosen.limit_s,
         removed=tuple(removed),
         joins=joins,
+        slots=chosen.slots,
     )
 
 
@@ -283,7 +287,11 @@ def _spills(
 def _shortest_queue(
     floors: list[_Candidate], state: State, spill: Spill, *, batch: bool = False
 ) -> tuple[_Candidate, float] | None:
-    """The floor with the shortest predicted wait that has room in its queue. Wait = place in line x time per slot."""
+    """The floor with the shortest predicted wait that has room in its queue. Wait = place in line x time per slot.
+
+    Before the line come the texts that wait in the model servers already: those that they tell of, or those that we
+    know to have found no slot.
+    """
     found: list[tuple[float, str, _Candidate]] = []
     for candidate in floors:
         config, view = candidate.config, candidate.view
@@ -292,6 +300,7 @@ def _shortest_queue(
         if slots <= 0 or line >= max(1, int(slots * spill.queue_per_slot)):
             continue
         behind = view.queue or 0 if capacity.fresh(view, state.now, spill.signal_max_age_s) else 0
+        behind += max(0, view.taken - slots)
         found.append(((line + behind + 1) * view.service_s / slots, candidate.name, candidate))
     if not found:
         return None
@@ -322,21 +331,31 @@ def _batch(
 ) -> Decision:
     """Idle floor below the lower threshold, else the queue. Serverless only where the workload has no floor at all."""
     idle: list[_Candidate] = []
+    lines: list[_Candidate] = []
     for candidate in floors:
         config, view = candidate.config, candidate.view
         slots = capacity.slots(candidate.name, config, view, state)
         # On a floor that others use too, batch stays below the lower threshold and goes behind everybody.
-        most = int(slots * policy.spill.stop_at) if _shared(candidate, policy) else slots
-        if slots <= 0 or view.in_flight >= slots:
+        shared, stop_at = _shared(candidate, policy), policy.spill.stop_at
+        most = int(slots * stop_at) if shared else slots
+        if shared and candidate.slots > int(config.slots * stop_at):
+            removed.append((candidate.name, Ground.TOO_WIDE))
+            continue
+        lines.append(candidate)
+        # Other replicas may hold shares of a floor that stands still: then a wide request may begin with theirs.
+        begins = shared and not view.taken and candidate.slots <= int(_serving(config, view) * stop_at)
+        if slots <= 0 or view.taken >= slots:
             removed.append((candidate.name, Ground.FULL))
         elif view.saturated:
             removed.append((candidate.name, Ground.SATURATED))
-        elif view.in_flight >= most or (most < slots and (view.phase is not Phase.STEADY or view.waiting)):
+        elif (view.taken + (candidate.slots if shared else 1) > most and not begins) or (
+            most < slots and (view.phase is not Phase.STEADY or view.waiting)
+        ):
             removed.append((candidate.name, Ground.LAST_SLOTS))
         else:
             idle.append(candidate)
     if idle:
-        chosen = min(idle, key=lambda c: (c.config.workload != request.workload, c.view.in_flight, c.name))
+        chosen = min(idle, key=lambda c: (c.config.workload != request.workload, c.view.taken, c.name))
         return _route(chosen, tokens, Reason.FLOOR_IDLE, removed)
     has_floor = any(config.dedicated for _, config in policy.candidates[request.workload])
     for candidate in overflow:
@@ -348,10 +367,15 @@ def _batch(
             return _route(candidate, tokens, Reason.NO_FLOOR, removed, cold=made.cold, joins=made.joins)
         removed.append((candidate.name, made))
     patience = policy.spill.batch_patience_s - request.waited_s
-    queue = _shortest_queue(floors, state, policy.spill, batch=True)
+    queue = _shortest_queue(lines, state, policy.spill, batch=True)
     if queue is None or patience <= 0:
         return _nowhere(request, removed, policy)
     return Wait(pool=queue[0].name, seconds=max(_SHORTEST_WAIT_S, patience), removed=tuple(removed))
+
+
+def _serving(config: PoolConfig, view: PoolView) -> int:
+    """Slots of all model servers that serve."""
+    return capacity.servers(config, view) * config.slots_per_instance
 
 
 def _shared(candidate: _Candidate, policy: RouterConfig) -> bool:
@@ -362,8 +386,10 @@ def _shared(candidate: _Candidate, policy: RouterConfig) -> bool:
 def _nowhere(request: RequestFacts, removed: list[tuple[str, Ground]], policy: RouterConfig) -> Refusal:
     """The refusal that names, for each pool, why not; final where no waiting can change it."""
     grounds = [ground for _, ground in removed]
+    # What serverless pools leave to a floor comes to nothing with the floor.
+    never = {*_FINAL, Ground.FLOOR_ONLY} if Ground.TOO_WIDE in grounds else set(_FINAL)
     for ground, (status, code, next_step) in _FINAL.items():
-        if grounds and all(g in _FINAL for g in grounds) and ground in grounds:
+        if never.issuperset(grounds) and ground in grounds:
             return Refusal(
                 status=status, code=code, sentence=_each(removed), next_step=next_step, removed=tuple(removed)
             )

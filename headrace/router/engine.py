@@ -41,6 +41,7 @@ class _Waiter:
     facts: RequestFacts
     arrived: float
     pool: str
+    slots: int
     batch: bool
     answer: asyncio.Future[Admission | Refusal]
 
@@ -84,6 +85,10 @@ class Engine:
     def waiting(self) -> int:
         """Requests in queues."""
         return sum(len(line) for line in self._lines.values())
+
+    def waiting_for(self, pool: str) -> int:
+        """Requests in the queues of a pool."""
+        return sum(len(self._lines.get((pool, batch), ())) for batch in (False, True))
 
     def observe(self, event: Event) -> None:
         """Folds an event in."""
@@ -175,6 +180,7 @@ class Engine:
             facts=facts,
             arrived=arrived,
             pool=pool,
+            slots=capacity.slots_of(self.policy.pools[pool], facts),
             batch=facts.workload_class is WorkloadClass.BATCH,
             answer=asyncio.get_running_loop().create_future(),
         )
@@ -204,6 +210,7 @@ class Engine:
         self._count(waiter, -1)
 
     def _count(self, waiter: _Waiter, change: int) -> None:
+        change *= waiter.slots
         self.observe(Queued(now=self.clock(), pool=waiter.pool, change=change, batch=waiter.batch))
 
     def _wake_all(self) -> None:
@@ -258,7 +265,7 @@ class Engine:
                 reason=Reason.START_AHEAD,
                 spilled=False,
                 cold=True,
-                reservation=capacity.worst_cost(pool, limit_s),
+                reservation=capacity.worst_cost(pool, limit_s, 1),
                 tokens=1,
                 time_limit_s=limit_s,
                 removed=(),
@@ -296,7 +303,7 @@ class Engine:
         now = max(self.clock(), self.state.now)
         route, scopes = admission.route, admission.facts.scopes
         spent = cost_share(self.state, route.pool, now, self.policy) - admission.cost_at_start
-        cost = max(0, round(spent))
+        cost = max(0, round(spent * route.slots))
         self.observe(
             Finished(
                 now=now,

@@ -63,7 +63,8 @@ class Finished:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Queued:
-    """A request joined (+1) or left (-1) the queue of a pool; batch work has a line of its own, behind the other."""
+    """A request joined (+) or left (-) the queue of a pool with the slots that it will take; batch work has a line of
+    its own, behind the other."""
 
     now: float
     pool: str

@@ -100,7 +100,7 @@ def used(state: State, policy: RouterConfig, names: Collection[str]) -> dict[str
     for name, pool in policy.pools.items():
         if pool.dedicated:
             view = state.pools[name]
-            found[f"pool/{name}/slots"] = capacity.in_shares(pool, view, view.in_flight)
+            found[f"pool/{name}/slots"] = capacity.in_shares(pool, view, view.taken)
         else:
             found[f"pool/{name}/instances"] = alive[name]
             found[f"pool/{name}/spend"] = spend[name]

@@ -266,7 +266,7 @@ def _gauges(engine: Engine) -> Iterator[GaugeMetricFamily]:
     for name, config in policy.pools.items():
         view = state.pools[name]
         in_flight.add_metric([name], view.in_flight)
-        waiting.add_metric([name], view.waiting + view.waiting_batch)
+        waiting.add_metric([name], engine.waiting_for(name))
         opened.add_metric([name], view.circuit is not Circuit.CLOSED)
         if config.dedicated:
             used.add_metric([name], capacity.share_of_slots(name, config, view, state))

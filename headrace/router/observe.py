@@ -66,7 +66,7 @@ def reconfigured(state: State, policy: RouterConfig, *, before: RouterConfig) ->
     """
     known = {**state.retired, **before.pools}
     for name, config in known.items():
-        _move(state.pools[name], config, state.now, 0)
+        _move(state.pools[name], config, state.now)
     state.retired = {
         name: config for name, config in known.items() if name not in policy.pools and state.pools[name].in_flight
     }
@@ -91,7 +91,7 @@ def observe(state: State, event: Event, policy: RouterConfig) -> State:
                 state.accounts, event.scopes, now=now, money=event.route.reservation, tokens=event.route.tokens
             )
             view = state.pools[name]
-            _move(view, _config(state, name, policy), now, 1)
+            _move(view, _config(state, name, policy), now, 1, event.route.slots)
             if event.route.cold and not event.route.joins:
                 view.starting = (*view.starting, now)
             if view.circuit is not Circuit.CLOSED:
@@ -112,7 +112,8 @@ def observe(state: State, event: Event, policy: RouterConfig) -> State:
             _tick(state, event, now, policy)
         case Scraped():
             view = state.pools[event.pool]
-            view.queue, view.kv_use, view.servers, view.scraped_at = event.queue, event.kv_use, event.servers, now
+            view.queue = max(0, event.queue - view.extra)  # texts of requests that are here are no sign of others
+            view.kv_use, view.servers, view.scraped_at = event.kv_use, event.servers, now
             _phase(event.pool, view, state, policy)
         case LeaseChanged():
             state.leases.update(event.leases)
@@ -129,13 +130,14 @@ def advance(state: State, now: float) -> State:
 
 
 def cost_share(state: State, pool: str, now: float, policy: RouterConfig) -> float:
-    """Nano-dollars that a request in flight since the beginning would have cost until `now`.
+    """Nano-dollars that a slot taken since the beginning would have cost until `now`.
 
-    A request's cost is the difference of this between its end and its start: each moment's price of the busy instances
-    is shared evenly among the requests in flight at that moment, so the shares add up to exactly what was busy.
+    A request's cost is the difference of this between its end and its start, for each slot that it takes: each moment's
+    price of the busy instances is shared evenly among the slots taken at that moment, so the shares add up to exactly
+    what was busy.
     """
     view, config = state.pools[pool], _config(state, pool, policy)
-    return view.cost_per_request + (_price(config, view.in_flight) * (now - view.cost_at) if config else 0.0)
+    return view.cost_per_slot + (_price(config, view) * (now - view.cost_at) if config else 0.0)
 
 
 def _config(state: State, pool: str, policy: RouterConfig) -> PoolConfig | None:
@@ -143,23 +145,26 @@ def _config(state: State, pool: str, policy: RouterConfig) -> PoolConfig | None:
     return policy.pools.get(pool) or state.retired.get(pool)
 
 
-def _price(config: PoolConfig, in_flight: int) -> float:
-    """Nano-dollars per second of each request in flight."""
+def _price(config: PoolConfig, view: PoolView) -> float:
+    """Nano-dollars per second of each slot taken."""
     rate = config.nano_usd_per_instance_second
     if config.dedicated:
         return rate / config.slots_per_instance
-    return rate * capacity.busy(config, in_flight) / in_flight if in_flight else 0.0
+    return rate * capacity.busy(config, view.in_flight) / view.taken if view.in_flight else 0.0
 
 
-def _move(view: PoolView, config: PoolConfig | None, now: float, change: int) -> None:
-    """One request more or less in flight: cost so far is booked, instances wake or fall idle."""
+def _move(view: PoolView, config: PoolConfig | None, now: float, change: int = 0, slots: int = 1) -> None:
+    """One request of so many slots more or less in flight: cost so far is booked, instances wake or fall idle."""
+    if config is not None:  # else nobody knows it any more
+        elapsed = max(0.0, now - view.cost_at)
+        view.cost_per_slot += _price(config, view) * elapsed
+        view.cost_at = now
     before = view.in_flight
     after = view.in_flight = max(0, before + change)
-    if config is None:  # nobody knows it any more
+    if slots > 1:
+        view.extra = max(0, view.extra + change * (slots - 1))
+    if config is None:
         return
-    elapsed = max(0.0, now - view.cost_at)
-    view.cost_per_request += _price(config, before) * elapsed
-    view.cost_at = now
     if config.dedicated:
         return
     view.idle_cost += len(view.idle) * config.nano_usd_per_instance_second * elapsed
@@ -210,7 +215,7 @@ def _tick(state: State, event: Tick, now: float, policy: RouterConfig) -> None:
         if config.dedicated:
             continue
         view = state.pools[name]
-        _move(view, config, now, 0)
+        _move(view, config, now)
         view.starting = capacity.starting(view, view.cold_start_s or config.cold_start_s, now)
         if event.min_instances is not None:
             view.min_instances = event.min_instances.get(name, config.min_instances)
@@ -236,7 +241,7 @@ def _finished(state: State, event: Finished, now: float, policy: RouterConfig) -
     name = event.route.pool
     view = state.pools[name]
     idle = view.idle
-    _move(view, _config(state, name, policy), now, -1)
+    _move(view, _config(state, name, policy), now, -1, event.route.slots)
     if (
         event.route.reason is Reason.START_AHEAD
         and event.outcome is Outcome.OK

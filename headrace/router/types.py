@@ -64,6 +64,7 @@ class Ground(StrEnum):
     SATURATED = "saturated"
     LAST_SLOTS = "last-slots"
     FLOOR_ONLY = "floor-only"
+    TOO_WIDE = "too-wide"
     SLOWER = "slower"
 
 
@@ -83,6 +84,7 @@ GROUND_TEXT: Final[Mapping[Ground, str]] = {
     Ground.SATURATED: "its model servers report a queue or a full KV cache",
     Ground.LAST_SLOTS: "batch work never takes the last slots",
     Ground.FLOOR_ONLY: "batch work waits for idle floor",
+    Ground.TOO_WIDE: "it asks for more texts at once than batch work ever has slots there",
     Ground.SLOWER: "waiting for the floor answers sooner",
 }
 
@@ -156,11 +158,14 @@ class Account:
 class PoolView:
     """A pool as this replica knows it. In-flight work is exact; `queue` and `kv_use` are as old as `scraped_at`.
 
+    `in_flight` counts requests, `extra` the slots that they take beside one each; the lines are in slots that those who
+    wait will take. `queue` is of texts that model servers keep waiting beside the `extra` ones, which are counted here.
     `servers` is how many model servers a counted floor has, None where nobody has counted yet. `starting` holds when
     each instance was started that has not answered yet.
     """
 
     in_flight: int = 0
+    extra: int = 0
     waiting: int = 0
     waiting_batch: int = 0
     phase: Phase = Phase.STEADY
@@ -186,9 +191,14 @@ class PoolView:
     kv_use: float | None = None
     servers: int | None = None
     scraped_at: float = float("-inf")
-    cost_per_request: float = 0.0
+    cost_per_slot: float = 0.0
     idle_cost: float = 0.0
     cost_at: float = 0.0
+
+    @property
+    def taken(self) -> int:
+        """Slots that the requests in flight take."""
+        return self.in_flight + self.extra
 
 
 @dataclass(kw_only=True, slots=True)
@@ -210,7 +220,7 @@ class State:
 class Route:
     """Go to `pool`. `reservation` is the most it can cost, because the request is cut off after `time_limit_s`.
 
-    `cold`: it waits for an instance to start; `joins`: one that an earlier request started.
+    `cold`: it waits for an instance to start; `joins`: one that an earlier request started. `slots`: how many it takes.
     """
 
     pool: str
@@ -222,6 +232,7 @@ class Route:
     time_limit_s: float
     removed: tuple[tuple[str, Ground], ...]
     joins: bool = False
+    slots: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from headrace.router import capacity
 from headrace.router.classify import bucket_of
 from headrace.router.config import RouterConfig
 from headrace.router.decide import decide, release_of
@@ -91,6 +93,82 @@ def test_the_cold_start_counts() -> None:
     decision = decide(request(), current, slow)
     assert isinstance(decision, Route)
     assert decision.cold, "75 s on the floor lose against 20 s of cold start"
+
+
+def test_a_request_takes_a_slot_for_each_text_that_it_asks_for() -> None:
+    """Two servers of four slots: what `n: 4` asks for fills one of them, and forty prompts do as well."""
+    policy = config(pools={"floor": pool(expectedServiceS=2), "burst": overflow(minInstances=1)})
+    for wide in (4, 40):
+        current, (first, *_) = fill(state(policy), policy, 2, sequences=wide)
+        assert first.slots == 4, "it goes to one server, which works on no more at once than it has slots"
+        assert current.pools["floor"].taken == 8
+        decision = decide(request(), current, policy)
+        assert isinstance(decision, Route)
+        assert (decision.pool, decision.reason) == ("burst", Reason.SPILL_FULL), "two such requests fill the floor"
+
+
+def test_what_finds_no_slot_of_its_own_is_waited_for() -> None:
+    policy = config(pools={"floor": pool(expectedServiceS=2)})
+    current, _ = fill(state(policy), policy, 7)
+    current, wide = admit(current, request(sequences=4), policy)
+    assert (wide.pool, current.pools["floor"].taken) == ("floor", 11), "where one slot is free it enters"
+    slow = config(pools={"floor": pool(expectedServiceS=2), "burst": overflow(coldStartS=0.9)})
+    current.pools["burst"] = state(slow).pools["burst"]
+    current.leases |= slow.totals
+    decision = decide(request(), current, slow)
+    assert isinstance(decision, Route), "four places of 0.25 s are longer than the slack, and than a start of 0.9 s"
+    assert (decision.pool, decision.cold) == ("burst", True)
+    current = observe(current, Scraped(now=1, pool="floor", queue=3, kv_use=0.1, servers=2), policy)
+    assert not current.pools["floor"].saturated, "a queue of texts that we sent above the slots is no sign of others"
+    current = observe(current, Scraped(now=2, pool="floor", queue=4, kv_use=0.1, servers=2), policy)
+    assert current.pools["floor"].saturated
+
+
+def test_a_wide_request_pays_for_its_slots_and_no_more_than_is_reserved() -> None:
+    policy = config(pools={"floor": pool()})
+    asked = request(sequences=3, max_tokens=30)
+    current, wide = admit(state(policy), asked, policy)
+    _, narrow = admit(state(policy), request(max_tokens=30), policy)
+    assert abs(wide.reservation - 3 * narrow.reservation) <= 3
+    engine = Engine(policy, clock=lambda: current.now, period="2026-11", leases=policy.totals, accounts={})
+
+    async def costs(facts: RequestFacts) -> int:
+        placed = await engine.place(facts)
+        assert isinstance(placed, Admission)
+        current.now += 10.0
+        return engine.finish(placed, outcome=Outcome.OK, tokens=1)
+
+    assert asyncio.run(costs(asked)) == 3 * 10 * 50_000, "ten seconds of three quarters of a server"
+    assert asyncio.run(costs(request())) == 10 * 50_000
+
+
+def test_several_texts_are_one_request_to_a_vendor_that_scales_by_requests() -> None:
+    """An instance of four slots gets four requests of four texts each before its vendor starts another."""
+    policy = config(pools={"burst": overflow(instances=2, expectedServiceS=8)})
+    current, _ = fill(state(policy), policy, 4, sequences=4)
+    burst = current.pools["burst"]
+    assert burst.taken == 16
+    assert capacity.live(policy.pools["burst"], burst, 0) == 1, "what is billed is what the vendor runs"
+    current, _ = fill(current, policy, 4)
+    assert grounds(decide(request(), current, policy)) == {"burst": Ground.CAP}, "two instances take eight requests"
+    narrow, _ = fill(state(policy), policy, 1, sequences=4)
+    narrow.pools["burst"].starting = ()
+    made = capacity.offer("burst", policy.pools["burst"], narrow.pools["burst"], narrow, policy)
+    assert isinstance(made, capacity.Offer)
+    assert not made.cold
+    assert made.answer_s == pytest.approx(0.25 + 8 / 4), "the next one waits for a slot of the instance that there is"
+
+
+def test_batch_work_that_is_wider_than_its_part_of_the_floor_is_told_so() -> None:
+    policy = config(pools={"floor": pool(instances=1), "burst": overflow()})
+    current = state(policy)
+    decision = decide(request(**BATCH, sequences=3), current, policy)
+    assert isinstance(decision, Refusal), "batch work may have two of four slots"
+    assert (decision.status, decision.code, decision.retry_after_s) == (413, "too_many_texts", None)
+    assert grounds(decision)["floor"] is Ground.TOO_WIDE
+    assert isinstance(decide(request(**BATCH, sequences=2), current, policy), Route)
+    current, _ = admit(current, request(**BATCH), policy)
+    assert isinstance(decide(request(**BATCH, sequences=2), current, policy), Wait), "the last slots stay free"
 
 
 def test_work_returns_to_the_floor_as_soon_as_a_slot_is_free() -> None:

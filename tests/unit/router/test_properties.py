@@ -43,13 +43,20 @@ class Router(RuleBasedStateMachine):
         self.flying: list[tuple[RequestFacts, Route, float, float]] = []
         self.received = self.routed = self.refused = self.waiting = self.ended = 0
 
-    @rule(who=WHO, batch=st.booleans(), tokens=st.integers(0, 400), bucket=st.floats(0, 99.99))
-    def arrive(self, who: tuple[str, str], batch: bool, tokens: int, bucket: float) -> None:
+    @rule(
+        who=WHO,
+        batch=st.booleans(),
+        tokens=st.integers(0, 400),
+        bucket=st.floats(0, 99.99),
+        texts=st.integers(1, 6),
+    )
+    def arrive(self, who: tuple[str, str], batch: bool, tokens: int, bucket: float, texts: int) -> None:
         asked = request(
             tenant=who[0],
             project=who[1],
             bucket=bucket,
             max_tokens=tokens,
+            sequences=texts,
             workload_class=WorkloadClass.BATCH if batch else WorkloadClass.LATENCY_SENSITIVE,
         )
         decision = decide(asked, self.state, POLICY)
@@ -67,6 +74,7 @@ class Router(RuleBasedStateMachine):
         else:
             self.refused += 1
             explained = {name for name, _ in decision.removed}
+            assert decision.code != "too_many_texts", "of eight slots batch work may have five, one server has four"
             if decision.status == 503:
                 assert explained == set(POLICY.pools), "a refusal says of each pool why not"
 
@@ -75,13 +83,17 @@ class Router(RuleBasedStateMachine):
         floor = self.state.pools["floor"]
         slots = capacity.slots("floor", POLICY.pools["floor"], floor, self.state)
         if route.pool == "floor":
-            assert floor.in_flight < slots, "never more at once than the model servers take that there are"
+            assert floor.taken < slots, "never where none of the model servers that there are has a slot free"
+            assert route.slots == min(asked.sequences, 4), "a request takes a slot for each of its texts, of one server"
         if batch:
             assert route.pool == "floor"
-            assert floor.in_flight < POLICY.spill.stop_at * slots, "batch never takes the last slots"
+            after = floor.taken + route.slots
+            serving = capacity.servers(POLICY.pools["floor"], floor) * 4
+            most = slots if floor.taken else serving
+            assert after <= POLICY.spill.stop_at * most, "batch never takes the last slots"
             assert floor.phase is Phase.STEADY
         if route.spilled:
-            freed = replace(floor, in_flight=max(0, slots - 1), saturated=False)
+            freed = replace(floor, in_flight=max(0, slots - 1), extra=0, saturated=False)
             again = decide(asked, replace(self.state, pools={**self.state.pools, "floor": freed}), POLICY)
             paused = self.state.now < floor.pushed_back_until
             if slots > 0 and floor.circuit.value == "closed" and not paused:
@@ -94,7 +106,7 @@ class Router(RuleBasedStateMachine):
             return
         asked, route, since, started = self.flying.pop(index % len(self.flying))
         self.ended += 1
-        spent = cost_share(self.state, route.pool, self.state.now, POLICY) - started
+        spent = (cost_share(self.state, route.pool, self.state.now, POLICY) - started) * route.slots
         seconds = self.state.now - since
         if seconds <= route.time_limit_s:
             assert spent <= route.reservation + 1, "within its time limit nothing costs more than was reserved"
@@ -130,13 +142,16 @@ class Router(RuleBasedStateMachine):
 
     @rule(slots=st.integers(0, 8))
     def lease(self, slots: int) -> None:
-        held = max(slots, self.state.pools["floor"].in_flight)  # a replica gives back only what it does not use
+        held = max(slots, self.state.pools["floor"].taken)  # a replica gives back only what it does not use
         self.state = observe(self.state, LeaseChanged(now=self.state.now, leases={"pool/floor/slots": held}), POLICY)
 
     @invariant()
     def ceilings_are_exact(self) -> None:
         pools = self.state.pools
-        assert pools["floor"].in_flight <= self.state.leases["pool/floor/slots"]
+        floor = [route.slots for _, route, _, _ in self.flying if route.pool == "floor"]
+        assert pools["floor"].taken == sum(floor)
+        over = pools["floor"].taken - self.state.leases["pool/floor/slots"]
+        assert over < max([*floor, 1]), "never more above the share than the last request takes beside its first slot"
         alive = {
             name: capacity.live(POLICY.pools[name], pools[name], self.state.now) for name in ("burst", "abroad", "wide")
         }
