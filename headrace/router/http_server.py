@@ -24,6 +24,10 @@ MOST_HEADERS: Final = 100
 # Requests sent ahead on one connection before their turn.
 _MOST_AHEAD: Final = 16
 _MOST_AHEAD_BYTES: Final = 256 << 10
+# What bodies of all connections may take together, and what one may still take when they do: callers that begin many
+# large bodies are refused, the small requests of all others are served.
+MOST_BODIES: Final = 512 << 20
+_SMALL_BODY: Final = 64 << 10
 _HEAD_S: Final = 15.0
 _BODY_S: Final = 30.0
 _IDLE_S: Final = 75.0
@@ -66,6 +70,8 @@ class ServerConnection(asyncio.Protocol):
         self._ready: deque[tuple[Request, bool]] = deque()
         self._ahead: deque[bytes] = deque()
         self._ahead_bytes = 0
+        self._held = 0  # bytes of bodies
+        self._unread = 0  # bytes of answers that the caller had not taken when it was looked at last
         self._closing = False  # no further request is read
         self._answered = False
         self._staying: Request | None = None
@@ -94,6 +100,7 @@ class ServerConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.connections.discard(self)
+        self._let_go(self._held)
         self._closing = True
         self._transport = None
         self._ready.clear()
@@ -214,7 +221,17 @@ class ServerConnection(asyncio.Protocol):
         self._size += len(body)
         if self._size > self._server.rules.most_body():
             self._too_large()
+        if self._size > _SMALL_BODY and self._server.held > MOST_BODIES:
+            self._refuse(self._server.application.malformed(503, "too many large requests are on their way"))
+            raise _Stop
+        self._held += len(body)
+        self._server.held += len(body)
         self._body.append(body)
+
+    def _let_go(self, size: int) -> None:
+        size = min(size, self._held)
+        self._held -= size
+        self._server.held -= size
 
     def _too_large(self) -> None:
         most = self._server.rules.most_body()
@@ -246,10 +263,13 @@ class ServerConnection(asyncio.Protocol):
         reply = Reply(self, close=close, chunked=not request.http_1_0)
         try:
             await self._server.application.handle(request, reply)
+            if self.full and not self._closing:  # who asks on without reading would fill our memory with answers
+                await self.drain()
         except ConnectionError:
             self.abort()
         finally:
             self._task = None
+            self._let_go(len(request.body))
             if not self._answered:
                 self.abort()
         if self._transport is None:
@@ -284,13 +304,13 @@ class ServerConnection(asyncio.Protocol):
     def done(self, *, close: bool) -> None:
         """An answer was written."""
         self._answered = True
+        self._phase = _IDLE_S
+        self._unread = 0
+        self.deadline = self._loop.time() + _IDLE_S
         if close or self._server.closing:
             self._closing = True
             if self._transport is not None:
                 self._transport.close()
-        else:
-            self._phase = _IDLE_S
-            self.deadline = self._loop.time() + _IDLE_S
 
     def _refuse(self, answer: bytes) -> None:
         """Answers before the request was read to its end; then the connection is of no more use."""
@@ -314,7 +334,13 @@ class ServerConnection(asyncio.Protocol):
         """The deadline has passed."""
         if self._transport is None:
             return
-        if self._head_done and not self._closing:
+        left = self._transport.get_write_buffer_size()
+        if left:  # closing would wait for a caller that doesn't read: it has another while for as long as it does
+            if self._unread and left >= self._unread:
+                self.abort()
+            self._unread = left
+            self.deadline = self._loop.time() + _IDLE_S
+        elif self._head_done and not self._closing:
             self._refuse(self._server.application.malformed(408, "the body did not come"))
         else:
             self._transport.close()
@@ -338,6 +364,8 @@ class Server:
         self.rules = rules
         self.loop = asyncio.get_running_loop()
         self.connections: set[ServerConnection] = set()
+        self.held = 0
+        """Bytes of bodies that are read or served."""
         self.closing = False
         self._listener: asyncio.Server | None = None
         self._sweeper: asyncio.TimerHandle | None = None

@@ -59,7 +59,13 @@ _ERROR_TYPES: Final = {
     429: "rate_limit_error",
     431: "invalid_request_error",
 }
-_MALFORMED_CODES: Final = {408: "body_timeout", 413: "request_too_large", 414: "target_too_long", 431: "head_too_large"}
+_MALFORMED_CODES: Final = {
+    408: "body_timeout",
+    413: "request_too_large",
+    414: "target_too_long",
+    431: "head_too_large",
+    503: "router_busy",
+}
 
 
 class Exchanging(Protocol):
@@ -138,13 +144,15 @@ class Api:
         return None
 
     def malformed(self, status: int, sentence: str) -> bytes:
-        """The answer to something that is no request of ours."""
+        """The answer to something that is no request of ours, or that came when no more can be taken."""
+        busy = status == 503
         return self._closing(
             Refusal(
                 status=status,
                 code=_MALFORMED_CODES.get(status, "invalid_request"),
                 sentence=sentence,
-                next_step="correct the request",
+                next_step="try again later" if busy else "correct the request",
+                retry_after_s=1.0 if busy else None,
             )
         )
 

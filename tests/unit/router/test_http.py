@@ -24,6 +24,7 @@ class Wire(asyncio.Transport):
         super().__init__()
         self.sent = b""
         self.closed = self.aborted = self.ended = self.paused = False
+        self.unread = 0
 
     def write(self, data: Any) -> None:
         assert not self.closed, "nothing is written to a closed connection"
@@ -37,6 +38,9 @@ class Wire(asyncio.Transport):
 
     def is_closing(self) -> bool:
         return self.closed
+
+    def get_write_buffer_size(self) -> int:
+        return self.unread
 
     def can_write_eof(self) -> bool:
         return True
