@@ -96,7 +96,7 @@ def classify(
     found = _workload(model, declared, estimate, max_tokens, stream, endpoint, caller, policy)
     if isinstance(found, Refusal):
         return found
-    conversation = _conversation(headers, body, caller)
+    conversation = _conversation(headers, endpoint, body, caller, prompt.digest_input)
     bucket = bucket_of(conversation)
     workload = policy.workloads[found]
     # A model that names a release of the workload asks for just that one; else shares decide.
@@ -237,19 +237,31 @@ def infer_class(prompt_tokens: int, max_tokens: int | None, *, stream: bool, end
     return WorkloadClass.BATCH
 
 
-def _conversation(headers: Mapping[str, str], body: dict[str, Any], caller: Caller) -> str:
-    """What keeps a conversation on its release: the caller's own id, else its user and how the conversation began."""
+def _conversation(
+    headers: Mapping[str, str], endpoint: str, body: dict[str, Any], caller: Caller, prompt: bytes
+) -> str:
+    """What keeps a conversation on its release: the caller's own id, else its user and how the conversation began.
+
+    All of each counts: ids and first messages that begin alike (a template, a path) are conversations of their own, or
+    a canary would get all of them or none. What has no messages is known by its whole prompt.
+    """
     own = headers.get(HEADER_CONVERSATION)
     if own:
-        return f"{caller.tenant}/{caller.project}/{own[:_LONGEST_LABEL]}"
-    first = ""
-    messages = body.get("messages")
-    if isinstance(messages, list):
-        users = [m for m in messages if isinstance(m, dict) and m.get("role") == "user"]
-        first = str(users[0].get("content"))[:1024] if users else ""
+        return f"{caller.tenant}/{caller.project}/{_shortened(own)}"
+    if endpoint == "chat.completions":
+        messages = body["messages"]  # objects, see `_shape`
+        first = next((m for m in messages if m.get("role") == "user"), messages[0])
+        prompt = str(first.get("content")).encode(errors="surrogatepass")
     user = body.get("user")
-    started = hashlib.blake2b(first.encode(errors="surrogatepass"), digest_size=8).hexdigest()
-    return f"{caller.tenant}/{caller.project}/{user if isinstance(user, str) else ''}/{started}"[:256]
+    started = hashlib.blake2b(prompt, digest_size=8).hexdigest()
+    return f"{caller.tenant}/{caller.project}/{_shortened(user) if isinstance(user, str) else ''}/{started}"
+
+
+def _shortened(text: str) -> str:
+    """The text, or where it is long its digest."""
+    if len(text) <= _LONGEST_LABEL:
+        return text
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
 def _label(text: str | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from headrace.errors import Refused
 from headrace.router import budget
 from headrace.router.calendar import Calendar, min_instances
 from headrace.router.callers import MOST_CALLERS, Callers, fingerprint
-from headrace.router.classify import Caller, Parsed, classify, infer_class
+from headrace.router.classify import HEADER_CONVERSATION, Caller, Parsed, classify, infer_class
 from headrace.router.config import CallerBreaker, RouterConfig, from_json, to_json
 from headrace.router.decide import decide
 from headrace.router.keys import authenticate, digest, load_keys
@@ -123,6 +124,39 @@ def test_a_conversation_stays_where_it_began() -> None:
     assert isinstance(first, Parsed)
     assert isinstance(later, Parsed)
     assert first.facts.bucket == later.facts.bucket
+
+
+TEMPLATE = "Answer by the rules of the house. " * 100
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "body"),
+    [
+        ("chat.completions", lambda text: chat(messages=[{"role": "user", "content": TEMPLATE + text}])),
+        ("chat.completions", lambda text: chat(messages=[{"role": "system", "content": text}])),
+        ("chat.completions", lambda text: chat(user="https://directory.example.com/people/" + "0" * 300 + text)),
+        ("completions", lambda text: {"model": "chat", "prompt": text, "messages": [1]}),
+        ("completions", lambda text: {"model": "chat", "prompt": [TEMPLATE + text, "b"]}),
+        ("embeddings", lambda text: {"model": "digest", "input": [text]}),
+    ],
+)
+def test_a_share_of_conversations_is_that_share_of_any_traffic(endpoint: str, body: Callable[[str], Any]) -> None:
+    found = [classified(body(str(at)), endpoint=endpoint) for at in range(400)]
+    buckets = [one.facts.bucket for one in found if isinstance(one, Parsed)]
+    assert len(buckets) == 400
+    assert 0.05 < sum(bucket < 10 for bucket in buckets) / 400 < 0.17, (
+        "a canary of 10 % gets about 10 %, not all or none"
+    )
+
+
+def test_ids_of_conversations_that_begin_alike_are_two_conversations() -> None:
+    one, two, again = (
+        classified(chat(), {HEADER_CONVERSATION: "urn:conversation:" + "0" * 60 + end}) for end in ("1", "2", "1")
+    )
+    assert isinstance(one, Parsed)
+    assert isinstance(two, Parsed)
+    assert isinstance(again, Parsed)
+    assert one.conversation == again.conversation != two.conversation
 
 
 @pytest.mark.parametrize(
