@@ -16,6 +16,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from headrace.catalog.price import PriceBook, price_book
+from headrace.errors import refuse
 from headrace.router.config import from_json, to_json
 from headrace.router.keys import KeyEntry, KeyFile
 from headrace.router.render import Deployed, render
@@ -39,6 +40,11 @@ REPLICA_CPUS: Final = 1
 SYSTEM_CPUS: Final = 1
 # Stages whose journals go with the stack; elsewhere their volumes outlive it, since they are the truth for money.
 _PASSING: Final = frozenset({Stage.SANDBOX.value, Stage.DEVELOPMENT.value})
+# Most that the values of one ConfigMap or Secret may have together (Kubernetes: configuration/configmap, "cannot exceed
+# 1 MiB", and concepts/configuration/secret, 2026-11-22).
+OBJECT_BYTES: Final = 1024 * 1024
+# Longer than any vendor's address of an endpoint: for measuring a configuration before there is one.
+_LONG_URL: Final = f"https://{'x' * 200}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,14 +83,15 @@ class RouterPlan:
 
 
 def plan_router(name: str, place: Place, settings: Settings, zones: Sequence[str]) -> RouterPlan:
-    """The plan. Refuses an image that a tag could move and a day on which a price is missing."""
+    """The plan. Refuses an image that a tag could move, a day on which a price is missing, and more tenants or keys than
+    a cluster can hold for it."""
     router = settings.router
     image = require_digest(router.image or "", "router.image")
     day = router.price_date or newest_day(price_book())
     nodes = node_count(router, len(zones))
     routers, stores = ranges(settings)
     clients = (*routers, *(str(one) for one in settings.network.peered_cidrs))
-    return RouterPlan(
+    plan = RouterPlan(
         settings=settings,
         image=image,
         zones=tuple(zones),
@@ -95,6 +102,29 @@ def plan_router(name: str, place: Place, settings: Settings, zones: Sequence[str
         client_cidrs=clients,
         facts=router_facts(name, place, settings, image, tuple(zones), nodes, day),
     )
+    refuse_too_large(plan)
+    return plan
+
+
+def refuse_too_large(plan: RouterPlan) -> None:
+    """Refuses what no ConfigMap or Secret can hold: known at preview, where the cluster would say so half-way through
+    an update. Addresses that only the deployment knows are taken for long ones."""
+    settings = plan.settings
+    urls = dict.fromkeys(settings.dedicated_pools, _LONG_URL)
+    text = configuration(plan, urls, {}, dict.fromkeys(settings.serverless_pools, _LONG_URL))
+    projects = sum(len(one.projects) for one in settings.tenants.values())
+    for path, what, size in (
+        ("tenants", f"{len(settings.tenants)} tenants with {projects} projects", len(text.encode())),
+        ("router.apiKeys", f"{len(settings.router.api_keys)} keys", len(key_file(settings.router).encode())),
+    ):
+        if size > OBJECT_BYTES:
+            raise refuse(
+                path,
+                what,
+                f"they make {size:,} bytes of the router's configuration, and {OBJECT_BYTES:,} is the most",
+                reason="Kubernetes keeps it in one object, which can't be larger",
+                next_step="divide them over several environments",
+            )
 
 
 def sends_traces_inside(router: RouterSettings) -> bool:

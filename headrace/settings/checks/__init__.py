@@ -38,6 +38,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     money.budgets_add_up,
     money.commitments_hold,
     names.names_do_not_meet,
+    names.resources_have_names_of_their_own,
     offers.logs_are_kept_for_a_time_that_exists,
     offers.the_cluster_can_be_made,
     offers.machines_run_the_node_image,

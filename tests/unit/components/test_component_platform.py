@@ -23,6 +23,7 @@ from headrace.rules.facts import (
     TenantSpaceFacts,
     facts_from_props,
 )
+from headrace.settings.checks.names import POOL_ENDS
 from headrace_components import COMPONENTS, HybridPlatform, devices
 from headrace_components.tags import COST_TAG_KEYS
 from tests.unit.components.recording import ACCOUNT, Engine, Recorded, record, stack_settings
@@ -179,6 +180,20 @@ def test_a_cluster_that_nobody_could_administer_is_refused() -> None:
 
 
 # --- dedicated pools
+
+
+def test_the_names_that_belong_to_parts_of_a_pool_are_those_that_settings_refuse(sandbox_stack: Engine) -> None:
+    """Two names of one type where one is the other with an end: a pool with such an end would have both."""
+    ends: set[str] = set()
+    for pool in stack_settings("sandbox")["dedicatedPools"]:
+        by_type: dict[str, set[str]] = {}
+        for one in sandbox_stack.resources:
+            if one.name == pool or one.name.startswith(f"{pool}-"):
+                by_type.setdefault(one.type, set()).add(one.name[len(pool) :])
+        by_type.pop("aws:autoscaling/schedule:Schedule", None)  # named in the settings, which are checked for that
+        for names in by_type.values():
+            ends |= {long.removesuffix(short)[1:] for long in names for short in names - {long} if long.endswith(short)}
+    assert ends == set(POOL_ENDS), "a resource of a pool got a name that another pool's may have"
 
 
 def template(engine: Engine, name: str) -> dict[str, Any]:

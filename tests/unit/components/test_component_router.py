@@ -411,6 +411,32 @@ def test_bad_router_settings_are_refused_with_a_sentence(change: dict[str, Any],
     assert any(sentence in problem.path for problem in verdict.problems), verdict.problems
 
 
+@pytest.mark.parametrize(("path", "what"), [("tenants", "102 tenants with 103 projects"), ("router.apiKeys", "4 keys")])
+def test_more_than_one_object_holds_is_refused_before_anything_is_made(
+    path: str, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = stack_settings("sandbox")
+    place = read_place(cast(PlaceArgs, PLACE))
+    if path == "tenants":
+        project = {"quota": {"gpus": 0, "cpuCores": 1, "memoryGib": 1}, "budgetUsdPerMonth": 1}
+        settings["tenants"] |= {
+            f"t{number}": {"budgetUsdPerMonth": 1, "projects": {"p": project}} for number in range(100)
+        }
+        at_most = 20_000
+    else:
+        settings["router"]["apiKeys"]["x" * 40] = {"sha256": "1" * 64, "tenant": "search", "project": "assistant"}
+        monkeypatch.setattr(router_plan, "configuration", lambda *_: "{}")
+        at_most = 800
+    tree = load(settings)
+    router_plan.plan_router("router", place, tree, tuple(ZONES))
+    monkeypatch.setattr(router_plan, "OBJECT_BYTES", at_most)
+    with pytest.raises(Refused) as refused:
+        router_plan.plan_router("router", place, tree, tuple(ZONES))
+    (problem,) = refused.value.problems
+    assert (problem.path, problem.value) == (path, what)
+    assert f"{at_most:,} is the most" in str(problem)
+
+
 def test_the_same_key_twice_is_refused() -> None:
     settings = stack_settings("sandbox")
     one = {"sha256": "1" * 64, "tenant": "search", "project": "assistant"}

@@ -492,6 +492,33 @@ CASES: list[tuple[str, list[Callable[[Tree], None]], str]] = [
         ),
     ),
     (
+        "a pool that is called like a part of another",
+        [
+            lambda tree: tree["dedicatedPools"].update(
+                {"chat-floor-replicas": tree["dedicatedPools"].pop("digest-floor")}
+            )
+        ],
+        (
+            "dedicatedPools.chat-floor-replicas: this name belongs to a part of dedicatedPools.chat-floor, because a stack has "
+            "a name only once; rename it."
+        ),
+    ),
+    (
+        "schedules of two pools with one name",
+        [
+            lambda tree: tree["dedicatedPools"].update({"digest-floor-at": tree["dedicatedPools"].pop("chat-floor")}),
+            put(
+                "dedicatedPools.digest-floor-at.schedules",
+                [{"name": "night", "cron": "0 1 * * *", "floorNodes": 1, "ceilingNodes": 2}],
+            ),
+            put("dedicatedPools.digest-floor.schedules.0.name", "at-night"),
+        ],
+        (
+            "dedicatedPools.digest-floor-at.schedules is 'night': together with the pool's name it is digest-floor-at-night, as "
+            "a schedule of dedicatedPools.digest-floor is, because a stack has a name only once; rename it."
+        ),
+    ),
+    (
         "an ARM machine for an x86 image",
         [put("router.instanceType", "m7g.xlarge")],
         (
