@@ -83,8 +83,8 @@ class RouterPlan:
 
 
 def plan_router(name: str, place: Place, settings: Settings, zones: Sequence[str]) -> RouterPlan:
-    """The plan. Refuses an image that a tag could move, a day on which a price is missing, and more tenants or keys than
-    a cluster can hold for it."""
+    """The plan. Refuses an image that a tag could move, a day on which a price is missing, and more tenants or keys
+    than a cluster can hold for it."""
     router = settings.router
     image = require_digest(router.image or "", "router.image")
     day = router.price_date or newest_day(price_book())
