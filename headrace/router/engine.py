@@ -26,9 +26,13 @@ from headrace.settings.releases import WorkloadClass
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Admission:
-    """A request on its way: where to, since when, and what the pool's cost counter said at the time."""
+    """A request on its way: where to, since when, and what the pool's cost counter said at the time.
+
+    `policy` is the configuration that decided: after waiting it can be a later one than that of the arrival.
+    """
 
     facts: RequestFacts
+    policy: RouterConfig
     route: Route
     since: float
     arrived: float
@@ -43,7 +47,8 @@ class _Waiter:
     pool: str
     slots: int
     batch: bool
-    answer: asyncio.Future[Admission | Refusal]
+    answer: asyncio.Future[Admission | Refusal | None]
+    """None: decide again."""
 
 
 class Engine:
@@ -125,6 +130,10 @@ class Engine:
         reconfigured(self.state, policy, before=before)
         if leases is not None:
             self.state.leases = dict(leases)
+        for pool, batch in [key for key in self._lines if key[0] not in policy.pools]:
+            for waiter in self._lines.pop((pool, batch)):  # nobody will call them there
+                self._count(waiter, -1)
+                waiter.answer.set_result(None)
         self.tick()
 
     async def place(self, facts: RequestFacts) -> Admission | Refusal:
@@ -165,6 +174,7 @@ class Engine:
         self.observe(Admitted(now=now, route=decision, scopes=facts.scopes))
         return Admission(
             facts=facts,
+            policy=self.policy,
             route=decision,
             since=self.state.now,
             arrived=arrived,
@@ -280,6 +290,7 @@ class Engine:
             found.append(
                 Admission(
                     facts=facts,
+                    policy=self.policy,
                     route=route,
                     since=self.state.now,
                     arrived=now,

@@ -65,7 +65,7 @@ class Failure:
 
 
 class Turn:
-    """One request. `policy` is the configuration of its arrival, whatever is reloaded meanwhile."""
+    """One request. `policy` is the configuration of its last decision, before that of its arrival."""
 
     __slots__ = (
         "_admission",
@@ -149,7 +149,8 @@ class Turn:
             return self._refuse(placed if self._failure is None else after_failure(self._failure, placed))
         self._admission = placed
         self._attempts += 1
-        self.pool = self.policy.pools.get(placed.route.pool) or services.engine.policy.pools[placed.route.pool]
+        self.policy = placed.policy
+        self.pool = self.policy.pools[placed.route.pool]
         self._reserved = services.journal.reserve(
             self._base, placed, self.policy, spent=self._spent, sync=self.must_be_recorded
         )

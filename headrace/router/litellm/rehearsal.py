@@ -68,7 +68,7 @@ class _Turn:
             removed=(),
         )
         self.admission = Admission(
-            facts=self.facts, route=route, since=0.0, arrived=0.0, cost_at_start=0.0, explanation=""
+            facts=self.facts, policy=policy, route=route, since=0.0, arrived=0.0, cost_at_start=0.0, explanation=""
         )
 
     async def place(self) -> Admission:

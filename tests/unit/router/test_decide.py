@@ -508,3 +508,32 @@ async def test_a_reload_changes_nothing_of_what_a_running_request_costs_until_th
     engine.reload(first, first.totals)
     assert not engine.state.retired
     assert engine.in_flight == 0
+
+
+async def test_who_waits_for_a_pool_that_a_reload_takes_away_or_moves_is_sent_where_the_pools_are_now() -> None:
+    """They stayed in the line of a pool that nobody calls any more, and were sent to the address of their arrival."""
+    one_slot = {"instances": 1, "slotsPerInstance": 1}
+    first = config(pools={"floor": pool(**one_slot)})
+    engine = Engine(first, clock=lambda: 0.0, period="2026-11", leases=first.totals, accounts={})
+    held = await engine.place(request())
+    assert isinstance(held, Admission)
+    waiting = [asyncio.create_task(engine.place(request())) for _ in range(2)]
+    await asyncio.sleep(0)
+    assert engine.waiting == engine.waiting_for("floor") == 2
+    second = config(pools={"other": pool(**one_slot)})
+    engine.reload(second, second.totals)
+    await asyncio.sleep(0.01)
+    assert [task.done() for task in waiting] == [True, False]
+    placed = waiting[0].result()
+    assert isinstance(placed, Admission)
+    assert (placed.route.pool, placed.policy) == ("other", second)
+    assert (engine.waiting_for("floor"), engine.waiting_for("other"), engine.state.pools["floor"].waiting) == (0, 1, 0)
+    moved = config(pools={"other": pool(**one_slot, url="http://127.0.0.1:10/v1")})
+    engine.reload(moved, moved.totals)
+    engine.finish(placed, outcome=Outcome.OK, tokens=1)
+    last = await waiting[1]
+    assert isinstance(last, Admission)
+    assert last.policy.pools["other"].url.endswith(":10/v1"), "it is sent where the pool is when it is its turn"
+    engine.finish(last, outcome=Outcome.OK, tokens=1)
+    engine.finish(held, outcome=Outcome.OK, tokens=1)
+    assert engine.in_flight == engine.waiting == 0
