@@ -17,7 +17,7 @@ from headrace.router.sse import StreamFilter, error_event
 from headrace.router.telemetry import Span
 from headrace.router.turn import Failure, Turn
 from headrace.router.types import Refusal
-from headrace.router.upstream import Answer, StreamBroken, Upstream, UpstreamError, body_for
+from headrace.router.upstream import Answer, StreamBroken, Upstream, UpstreamError, body_for, passed
 from headrace.router.usage import UsageReader
 
 # What is left of a time limit for writing the end: the reservation was made for the whole of it.
@@ -158,7 +158,7 @@ class Exchange:
         chunk = answer.first
         try:
             while chunk:
-                reader.feed(chunk)
+                passed(chunk, reader)
                 await sink.write(events.feed(chunk))
                 chunk = await self._upstream.more(response, stall_s=pool.stall_timeout_s)
         except (StreamBroken, ValueError) as error:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+import re
+from collections.abc import Mapping
+from typing import Any, Final
 
 import orjson
 
 _LARGEST_EVENT: Final = 1 << 20
+# Servers end lines with LF or with CRLF; both are event streams.
+_END: Final = re.compile(rb"\r?\n\r?\n")
 
 
 class StreamFilter:
@@ -18,16 +22,16 @@ class StreamFilter:
 
     def feed(self, chunk: bytes) -> bytes:
         """What may go to the caller now. Raises ValueError for an event that never ends."""
-        if not self._drop:
-            return chunk
         data = self._pending + chunk if self._pending else chunk
-        if data.endswith(b"\n\n") and b'"usage"' not in data:
+        if data.endswith(b"\n\n") and not (self._drop and b'"usage"' in data):
             self._pending = b""
             return data
-        *events, self._pending = data.split(b"\n\n")
+        ends = [found.end() for found in _END.finditer(data)]
+        events = [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        self._pending = data[ends[-1] :] if ends else data
         if len(self._pending) > _LARGEST_EVENT:
             raise ValueError("an event is longer than a mebibyte")
-        return b"".join(event + b"\n\n" for event in events if not _only_usage(event))
+        return b"".join(event for event in events if not (self._drop and _only_usage(event)))
 
     def rest(self) -> bytes:
         """What was left without an end."""
@@ -43,6 +47,29 @@ def _only_usage(event: bytes) -> bool:
     except orjson.JSONDecodeError:
         return False
     return isinstance(document, dict) and document.get("choices") == [] and isinstance(document.get("usage"), dict)
+
+
+def error_status(document: Mapping[str, Any]) -> int | None:
+    """The status that an error says of itself where it stands instead of an answer, 500 where it says none; None for
+    an answer. vLLM sends one as an event of a stream under 200, RunPod's worker as a whole answer under 200.
+    """
+    error = document if document.get("object") == "error" else document.get("error")
+    if not error or document.get("choices") or document.get("data"):
+        return None
+    code = str(error.get("code")) if isinstance(error, dict) else ""
+    return int(code) if len(code) == 3 and code.isascii() and code.isdigit() and 400 <= int(code) < 600 else 500
+
+
+def first_error(chunk: bytes) -> dict[str, Any] | None:
+    """The error that a stream begins with instead of an answer."""
+    if b'"error"' not in chunk:
+        return None
+    event = _END.split(chunk, maxsplit=1)[0]
+    try:
+        document = orjson.loads(event[5:]) if event.startswith(b"data:") else None
+    except orjson.JSONDecodeError:
+        return None
+    return document if isinstance(document, dict) and error_status(document) is not None else None
 
 
 def error_event(code: str, sentence: str) -> bytes:

@@ -19,7 +19,9 @@ import orjson
 from headrace.router.config import PoolConfig
 from headrace.router.events import Outcome
 from headrace.router.http_client import Broken, Client, ConnectFailed, ConnectTimedOut, Origin, Response, split
+from headrace.router.sse import error_status, first_error
 from headrace.router.turn import Failure
+from headrace.router.usage import UsageReader
 
 _LARGEST_ANSWER: Final = 64 << 20
 _LARGEST_ERROR: Final = 64 << 10
@@ -144,17 +146,14 @@ class Upstream:
     async def begin(self, response: Response, *, stream: bool) -> Answer:
         """Reads until the answer is known to be one. Raises `UpstreamError` for anything that is not."""
         status = response.status
-        if status == 429 or (status == 503 and b"retry-after" in response.headers):
-            raise UpstreamError(str(status), Outcome.PUSHED_BACK, retry_after_s=_retry_after(response), status=status)
-        if status >= 500 or status in _FAULTS_OF_OURS or 300 <= status < 400 or status < 200:
-            raise UpstreamError(str(status), Outcome.FAILED, status=status)
+        _fail(status, response)
         try:
             if status >= 400 or not stream:
                 data = await _whole(response, _LARGEST_ERROR if status >= 400 else _LARGEST_ANSWER)
                 document = _object(data)
                 if document is None:
                     raise UpstreamError("garbage", Outcome.FAILED, status=status)
-                return Answer(status=status, content_type="application/json", first=data, document=document)
+                return _whole_answer(status, response, data, document)
             first = await response.read()
         except (Broken, OSError):
             raise UpstreamError("broken-body", Outcome.FAILED, status=status) from None
@@ -162,6 +161,9 @@ class Upstream:
         start = first.lstrip()[:1]
         if not start or start not in b":dei" or b"event-stream" not in kind:
             raise UpstreamError("garbage", Outcome.FAILED, status=status)
+        error = first_error(first)
+        if error is not None:
+            return _whole_answer(status, response, orjson.dumps(error), error)
         return Answer(status=status, content_type="text/event-stream; charset=utf-8", first=first)
 
     async def more(self, response: Response, *, stall_s: float) -> bytes:
@@ -215,6 +217,29 @@ class Upstream:
             if response is not None:
                 response.release()
         return read_signals(data)
+
+
+def passed(chunk: bytes, reader: UsageReader) -> None:
+    """Counts what passes of a stream. Raises `StreamBroken` for an error in place of an answer."""
+    reader.feed(chunk)
+    if reader.failed:
+        raise StreamBroken("error")
+
+
+def _fail(status: int, response: Response) -> None:
+    """Raises `UpstreamError` for a status that is no answer to the caller."""
+    if status == 429 or (status == 503 and b"retry-after" in response.headers):
+        raise UpstreamError(str(status), Outcome.PUSHED_BACK, retry_after_s=_retry_after(response), status=status)
+    if status >= 500 or status in _FAULTS_OF_OURS or 300 <= status < 400 or status < 200:
+        raise UpstreamError(str(status), Outcome.FAILED, status=status)
+
+
+def _whole_answer(status: int, response: Response, data: bytes, document: dict[str, Any]) -> Answer:
+    """A document as an answer. An error under a status of success counts as what it says of itself."""
+    said = error_status(document) if status < 400 else None
+    if said is not None:
+        _fail(said, response)
+    return Answer(status=said or status, content_type="application/json", first=data, document=document)
 
 
 async def _addresses(origin: Origin) -> list[Origin]:

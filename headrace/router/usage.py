@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from headrace.router.sse import error_status
+
 _LONGEST_LINE: Final = 1 << 20
 _LONGEST_BODY: Final = 16 << 20
 
@@ -42,6 +44,8 @@ class UsageReader:
         self._overflow = False
         self.done = False
         """Whether a stream said `[DONE]`, or a whole answer was JSON."""
+        self.failed = False
+        """Whether a stream held an error in place of an answer's event: vLLM says so, and then `[DONE]`."""
 
     def feed(self, chunk: bytes) -> None:
         """The next bytes of the answer."""
@@ -55,6 +59,7 @@ class UsageReader:
             not self._buffer
             and chunk.endswith(b"\n\n")
             and not (b'"usage"' in chunk or b"[DONE]" in chunk or b'"choices":[]' in chunk or b'"choices": []' in chunk)
+            and b'"error"' not in chunk
         ):  # whole events of content and nothing else: nearly every chunk
             self._events += chunk.count(b"\ndata:") + chunk.startswith(b"data:")
             return
@@ -71,8 +76,10 @@ class UsageReader:
         if data == b"[DONE]":
             self.done = True
             return
-        if b'"usage":{' in data or b'"usage": {' in data:
+        if b'"usage":{' in data or b'"usage": {' in data or b'"error"' in data:
             self._read(data)
+            if self.failed:
+                return
         if b'"choices":[]' not in data and b'"choices": []' not in data:
             self._events += 1
 
@@ -82,6 +89,7 @@ class UsageReader:
         except (ValueError, RecursionError):
             return
         if isinstance(document, dict):
+            self.failed = self.failed or (self._stream and error_status(document) is not None)
             self._take(document)
 
     def _take(self, document: Mapping[str, Any]) -> None:

@@ -23,7 +23,7 @@ from headrace.router.exchange import first_byte_limit_s
 from headrace.router.http_client import Response
 from headrace.router.litellm.model_list import address_of
 from headrace.router.litellm.passage import CURRENT, Passage
-from headrace.router.upstream import Answer, StreamBroken, UpstreamError
+from headrace.router.upstream import Answer, StreamBroken, UpstreamError, passed
 
 _LOG: Final = logging.getLogger("headrace.router.litellm")
 _NOT_ADMITTED: Final = "the router did not admit this call"
@@ -133,7 +133,7 @@ class _Counted(httpx.AsyncByteStream):
         chunk = self._answer.first
         try:
             while chunk:
-                passage.reader.feed(chunk)
+                passed(chunk, passage.reader)
                 yield chunk
                 chunk = await passage.upstream.more(self._response, stall_s=self._stall_s)
         except StreamBroken as error:
