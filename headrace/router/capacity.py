@@ -21,6 +21,8 @@ ALLOWANCE_S: Final = 30.0
 # A prompt token is never slower than this share of an answer token: prefill works on many at once.
 PREFILL_SHARE: Final = 0.05
 COLD_START_MARGIN: Final = 3.0
+# Prompts that differ by less tell nothing of what a longer one takes: their first tokens differ for other reasons.
+_ALIKE_TOKENS: Final = 100.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,7 +128,20 @@ def needed_tokens(request: RequestFacts, context_tokens: int) -> int:
     return prompt + -(-request.max_tokens // request.sequences)
 
 
-def offer(name: str, config: PoolConfig, view: PoolView, state: State, policy: RouterConfig) -> Offer | Ground:
+def first_token_s(view: PoolView, prompt_tokens: int) -> float:
+    """Expected seconds to the first token of a prompt: the line of least squares through those seen lately.
+
+    Without it a few long prompts make a pool look slow to short ones, which then wait elsewhere or start an instance.
+    """
+    if view.prompt_mean is None or view.prompt_cov <= 0:
+        return view.first_token_s
+    per_token_s = view.prompt_cov / (view.prompt_var + _ALIKE_TOKENS**2)
+    return max(0.0, view.first_token_s + per_token_s * (prompt_tokens - view.prompt_mean))
+
+
+def offer(
+    name: str, config: PoolConfig, view: PoolView, state: State, policy: RouterConfig, *, prompt_tokens: int = 0
+) -> Offer | Ground:
     """What a serverless pool offers for one more request, or why it can't."""
     needed = busy(config, view.in_flight + 1)
     now_busy = busy(config, view.in_flight)
@@ -134,19 +149,20 @@ def offer(name: str, config: PoolConfig, view: PoolView, state: State, policy: R
     if needed > min(state.leases.get(f"pool/{name}/instances", 0), config.instances):
         return Ground.CAP
     cold_start_s = view.cold_start_s or config.cold_start_s
+    answer_s = first_token_s(view, prompt_tokens)
     if needed == now_busy or needed <= alive:
         starts = starting(view, cold_start_s, state.now)
         if free_warm(config, view, state.now) > 0 or not starts:
             # Requests of several texts fill an instance before its vendor starts another: the next one waits in it.
             within = alive * config.slots_per_instance
             ahead = max(0, view.taken + 1 - within)
-            return Offer(cold=False, answer_s=view.first_token_s + ahead * view.service_s / within)
+            return Offer(cold=False, answer_s=answer_s + ahead * view.service_s / within)
         left_s = max(0.0, starts[0] + cold_start_s - state.now)
-        return Offer(cold=True, joins=True, answer_s=left_s + view.first_token_s)
+        return Offer(cold=True, joins=True, answer_s=left_s + answer_s)
     ground = _ceilings(name, config, state, policy)
     if ground is not None:
         return ground
-    return Offer(cold=True, answer_s=cold_start_s + view.first_token_s)
+    return Offer(cold=True, answer_s=cold_start_s + answer_s)
 
 
 def starting(view: PoolView, cold_start_s: float, now: float) -> tuple[float, ...]:

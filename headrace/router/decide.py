@@ -239,7 +239,7 @@ def _interactive(
     removed += [(c.name, Ground.SATURATED if c.view.saturated else Ground.FULL) for c in floors]
     offers: list[tuple[_Candidate, Offer]] = []
     for candidate in overflow:
-        made = capacity.offer(candidate.name, candidate.config, candidate.view, state, policy)
+        made = _offer(request, candidate, state, policy)
         if isinstance(made, Ground):
             removed.append((candidate.name, made))
         else:
@@ -261,11 +261,19 @@ def _interactive(
     return Wait(pool=chosen.name, seconds=max(_SHORTEST_WAIT_S, longest), removed=tuple(removed))
 
 
+def _offer(request: RequestFacts, candidate: _Candidate, state: State, policy: RouterConfig) -> Offer | Ground:
+    return capacity.offer(
+        candidate.name, candidate.config, candidate.view, state, policy, prompt_tokens=request.prompt_tokens
+    )
+
+
 def _slack(request: RequestFacts, workload: WorkloadConfig, floor: _Candidate, spill: Spill) -> float:
     """How long the request may still wait for the floor and keep its SLO, at most the setting's longest wait."""
     allowed = spill.max_wait_s
     if workload.time_to_first_token_s is not None:
-        allowed = min(allowed, workload.time_to_first_token_s - floor.view.first_token_s)
+        allowed = min(
+            allowed, workload.time_to_first_token_s - capacity.first_token_s(floor.view, request.prompt_tokens)
+        )
     return allowed - request.waited_s
 
 
@@ -279,7 +287,7 @@ def _spills(
     floor, wait_s = queue
     if floor.view.phase is not Phase.SPILLING:
         return False
-    if made.answer_s >= wait_s + floor.view.first_token_s:
+    if made.answer_s >= wait_s + capacity.first_token_s(floor.view, request.prompt_tokens):
         return False
     return not made.cold or wait_s > _slack(request, workload, floor, spill)
 
@@ -362,7 +370,7 @@ def _batch(
         if has_floor:
             removed.append((candidate.name, Ground.FLOOR_ONLY))
             continue
-        made = capacity.offer(candidate.name, candidate.config, candidate.view, state, policy)
+        made = _offer(request, candidate, state, policy)
         if isinstance(made, Offer):
             return _route(candidate, tokens, Reason.NO_FLOOR, removed, cold=made.cold, joins=made.joins)
         removed.append((candidate.name, made))

@@ -304,9 +304,16 @@ class Engine:
         """The answer begins. After somebody else's start it tells neither how long a start takes nor an answer."""
         if admission.route.joins:
             return
-        now = self.clock()
+        now, facts = self.clock(), admission.facts
         self.observe(
-            FirstByte(now=now, pool=admission.route.pool, seconds=now - admission.since, cold=admission.route.cold)
+            FirstByte(
+                now=now,
+                pool=admission.route.pool,
+                seconds=now - admission.since,
+                cold=admission.route.cold,
+                prompt_tokens=facts.prompt_tokens,
+                whole=not facts.stream and facts.max_tokens != 1,
+            )
         )
 
     def finish(self, admission: Admission, *, outcome: Outcome, tokens: int, retry_after_s: float | None = None) -> int:

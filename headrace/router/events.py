@@ -39,12 +39,14 @@ class Admitted:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FirstByte:
-    """The first byte of an answer came `seconds` after the request was sent."""
+    """The first byte of an answer came `seconds` after the request was sent. `whole`: the last one came with it."""
 
     now: float
     pool: str
     seconds: float
     cold: bool
+    prompt_tokens: int = 0
+    whole: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
+from headrace.router.capacity import PREFILL_SHARE
 from headrace.router.config import PoolConfig
 from headrace.router.engine import Admission
 from headrace.router.events import Outcome
@@ -182,7 +183,11 @@ class Exchange:
 
 
 def first_byte_limit_s(admission: Admission, pool: PoolConfig, *, stream: bool) -> float:
-    """When an answer that has not begun counts as hung. Without streaming it begins when it is complete."""
+    """When an answer that has not begun counts as hung. Without streaming it begins when it is complete.
+
+    A long prompt may take longer to read than any answer takes to begin: that is no fault of its pool.
+    """
     if not stream:
         return admission.route.time_limit_s
-    return pool.first_byte_timeout_s + (pool.cold_start_s * 3 if admission.route.cold else 0.0)
+    reading_s = admission.facts.prompt_tokens * PREFILL_SHARE * pool.slowest_token_s
+    return pool.first_byte_timeout_s + reading_s + (pool.cold_start_s * 3 if admission.route.cold else 0.0)

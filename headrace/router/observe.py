@@ -224,7 +224,9 @@ def _tick(state: State, event: Tick, now: float, policy: RouterConfig) -> None:
 
 def _first_byte(state: State, event: FirstByte, policy: RouterConfig) -> None:
     view = state.pools[event.pool]
-    started = max(0.0, event.seconds - view.first_token_s)
+    # A whole answer tells nothing of a first token; a start is what it took beside its service.
+    usual = view.service_s if event.whole else capacity.first_token_s(view, event.prompt_tokens)
+    started = max(0.0, event.seconds - usual)
     known = view.cold_start_s or started
     # Instances are the provider's: one may have been warm that we took for cold, and the other way round. Neither may
     # pass for an observation of the other kind, or a pool would look slow, get no work, and never be seen otherwise.
@@ -232,9 +234,20 @@ def _first_byte(state: State, event: FirstByte, policy: RouterConfig) -> None:
         view.starting = view.starting[1:]
         if started >= _STARTED_AFTER * known:
             view.cold_start_s = known + (started - known) * 3 * _WEIGHT
-    elif not view.cold_start_s or started < _HIDDEN_AFTER * view.cold_start_s:
-        view.first_token_s += (event.seconds - view.first_token_s) * _WEIGHT
+    elif not event.whole and (not view.cold_start_s or started < _HIDDEN_AFTER * view.cold_start_s):
+        _learn(view, event.prompt_tokens, event.seconds)
     _phase(event.pool, view, state, policy)
+
+
+def _learn(view: PoolView, prompt_tokens: int, seconds: float) -> None:
+    """One more observed first token: running means of both, variance and covariance, all of the same weight."""
+    if view.prompt_mean is None:
+        view.prompt_mean = prompt_tokens
+    longer, slower = prompt_tokens - view.prompt_mean, seconds - view.first_token_s
+    view.prompt_mean += longer * _WEIGHT
+    view.first_token_s += slower * _WEIGHT
+    view.prompt_var = (1 - _WEIGHT) * (view.prompt_var + _WEIGHT * longer * longer)
+    view.prompt_cov = (1 - _WEIGHT) * (view.prompt_cov + _WEIGHT * longer * slower)
 
 
 def _finished(state: State, event: Finished, now: float, policy: RouterConfig) -> None:
@@ -255,7 +268,7 @@ def _finished(state: State, event: Finished, now: float, policy: RouterConfig) -
             view.idle = view.idle[: len(known)]
     if event.route.cold and not event.route.joins and event.outcome in (Outcome.FAILED, Outcome.PUSHED_BACK):
         view.starting = view.starting[1:]  # a caller that goes away does not stop the instance it started
-    if event.outcome is Outcome.OK:
+    if event.outcome is Outcome.OK and not event.route.cold:  # a start is no service
         view.service_s += (max(0.0, now - event.admitted_at) - view.service_s) * _WEIGHT
     _health(view, event, now, policy)
     budget.settle(

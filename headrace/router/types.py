@@ -159,7 +159,10 @@ class PoolView:
     """A pool as this replica knows it. In-flight work is exact; `queue` and `kv_use` are as old as `scraped_at`.
 
     `in_flight` counts requests, `extra` the slots that they take beside one each; the lines are in slots that those who
-    wait will take. `queue` is of texts that model servers keep waiting beside the `extra` ones, which are counted here.
+    wait will take. `first_token_s` is the mean over prompts whose mean is `prompt_mean` tokens; `prompt_var` and
+    `prompt_cov` (with the seconds) say what a longer one adds. `queue` is of texts that model servers keep waiting
+    beside the `extra` ones, which are counted here.
+
     `servers` is how many model servers a counted floor has, None where nobody has counted yet. `starting` holds when
     each instance was started that has not answered yet.
     """
@@ -187,6 +190,9 @@ class PoolView:
     service_s: float = 1.0
     first_token_s: float = 0.2
     cold_start_s: float = 0.0
+    prompt_mean: float | None = None
+    prompt_var: float = 0.0
+    prompt_cov: float = 0.0
     queue: int | None = None
     kv_use: float | None = None
     servers: int | None = None

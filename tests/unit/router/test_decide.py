@@ -13,7 +13,7 @@ from headrace.router.classify import bucket_of
 from headrace.router.config import RouterConfig
 from headrace.router.decide import decide, release_of
 from headrace.router.engine import Admission, Engine
-from headrace.router.events import Admitted, Finished, Outcome, Queued, Scraped, Tick
+from headrace.router.events import Admitted, Finished, FirstByte, Outcome, Queued, Scraped, Tick
 from headrace.router.observe import observe
 from headrace.router.types import Decision, Ground, Phase, Reason, Refusal, RequestFacts, Route, State, Wait, explain
 from headrace.settings.releases import WorkloadClass
@@ -537,3 +537,48 @@ async def test_who_waits_for_a_pool_that_a_reload_takes_away_or_moves_is_sent_wh
     engine.finish(last, outcome=Outcome.OK, tokens=1)
     engine.finish(held, outcome=Outcome.OK, tokens=1)
     assert engine.in_flight == engine.waiting == 0
+
+
+@pytest.mark.parametrize(
+    "slow",
+    [
+        {"stream": False, "max_tokens": 500},
+        {"stream": True, "prompt_tokens": 4000},
+    ],
+    ids=["whole answers", "long prompts"],
+)
+async def test_what_takes_long_for_its_own_reasons_does_not_make_the_floor_slow_to_others(slow: dict[str, Any]) -> None:
+    """A third of the traffic has its first byte after 8 s; short streams have theirs after 0.1 s. They were sent to a
+    start of 2 s, beyond their SLO of 1 s, while a slot of the floor came free every 0.25 s."""
+    now = [0.0]
+    policy = config(pools={"floor": pool(expectedServiceS=2), "burst": overflow(coldStartS=2)})
+    engine = Engine(policy, clock=lambda: now[0], period="2026-11", leases=policy.totals, accounts={})
+
+    async def serve(first_s: float, asked: RequestFacts) -> None:
+        placed = await engine.place(asked)
+        assert isinstance(placed, Admission)
+        now[0] += first_s
+        engine.first_byte(placed)
+        engine.finish(placed, outcome=Outcome.OK, tokens=1)
+
+    for at in range(60):
+        await (serve(8.0, request(**slow)) if at % 3 == 2 else serve(0.1 + at % 2 / 50, request(stream=True)))
+    floor = engine.state.pools["floor"]
+    floor.service_s = 2.0
+    assert capacity.first_token_s(floor, 100) == pytest.approx(0.11, abs=0.3)
+    if slow["stream"]:
+        assert capacity.first_token_s(floor, 4000) == pytest.approx(8.0, abs=0.5)
+    for _ in range(8):
+        assert isinstance(await engine.place(request(stream=True)), Admission)
+    decision = decide(request(stream=True), engine.state, policy)
+    assert isinstance(decision, Wait), explain(request(), decision)
+    assert grounds(decision)["burst"] is Ground.SLOWER
+
+
+def test_prompts_of_one_length_say_nothing_of_others() -> None:
+    policy = config(pools={"floor": pool()})
+    current = state(policy)
+    for at in range(50):  # by chance the one token longer prompts were slow
+        seen = FirstByte(now=float(at), pool="floor", seconds=0.1 + at % 2, cold=False, prompt_tokens=100 + at % 2)
+        current = observe(current, seen, policy)
+    assert capacity.first_token_s(current.pools["floor"], 8000) < 2.0
