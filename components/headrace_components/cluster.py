@@ -10,10 +10,11 @@ import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
 
 from headrace.catalog import load
-from headrace.errors import refuse
+from headrace.errors import Refused, refuse
 from headrace.rules.facts import ClusterFacts
+from headrace.settings.checks.offers import cluster_problems
 from headrace.settings.cluster import ClusterSettings
-from headrace_components import devices, documents, inputs, logs, nodes
+from headrace_components import devices, documents, firewall, inputs, logs, nodes
 from headrace_components.kubeconfig import kubeconfig
 from headrace_components.place import Place, PlaceArgs, account_of, read_place
 from headrace_components.tags import cost_tags, named
@@ -24,7 +25,6 @@ SERVICE_CIDR = "172.20.0.0/16"
 # degraded until one exists.
 BEFORE_NODES = ("vpc-cni", "kube-proxy", "eks-pod-identity-agent")
 AFTER_NODES = ("coredns", "metrics-server", "aws-ebs-csi-driver", "eks-node-monitoring-agent")
-HTTPS = 443
 ADDONS = BEFORE_NODES + AFTER_NODES
 # Service accounts of add-ons that call AWS, and the managed policy of each.
 ADDON_ROLES = {
@@ -173,17 +173,8 @@ class GpuCluster(pulumi.ComponentResource):
             opts=self._options,
         )
         for cidr in sorted(set(cidrs)):
-            aws.vpc.SecurityGroupIngressRule(
-                f"{name}-api-{cidr.replace('/', '-')}",
-                security_group_id=group.id,
-                ip_protocol="tcp",
-                from_port=HTTPS,
-                to_port=HTTPS,
-                cidr_ipv4=cidr,
-                description=f"Kubernetes API from {cidr}",
-                tags=self._tags,
-                opts=self._options,
-            )
+            rule = f"{name}-api-{cidr.replace('/', '-')}"
+            firewall.admit_https(self, rule, group.id, cidr, f"Kubernetes API from {cidr}", self._tags)
         return [group.id]
 
     def _control_plane(
@@ -415,36 +406,16 @@ class ClusterPlan:
 
 def plan_cluster(name: str, settings: ClusterSettings) -> ClusterPlan:
     """Version and add-on versions; refuses a cluster that nobody could administer or whose add-ons float."""
-    if not settings.admin_principal_arns:
-        raise refuse(
-            "cluster.adminPrincipalArns",
-            [],
-            "must name at least one IAM role",
-            reason="the creator of the cluster gets no rights of its own, so nobody could deploy to it",
-            next_step="name the role that runs the pipeline",
-        )
+    if problems := tuple(cluster_problems(settings)):
+        raise Refused(*problems)
     row = load.eks_versions().get(settings.version) if settings.version else load.default_eks_version()
     version = settings.version or load.default_eks_version().name
-    pinned = {addon.name: addon for addon in load.eks_addons().values()}
-    versions: dict[str, str] = {}
-    for addon in ADDONS:
-        if addon in settings.addon_versions:
-            versions[addon] = settings.addon_versions[addon]
-        elif addon in pinned and pinned[addon].kubernetes == version:
-            versions[addon] = pinned[addon].version
-        else:
-            raise refuse(
-                f"cluster.addonVersions.{addon}",
-                None,
-                f"must be given for Kubernetes {version}",
-                reason="the catalogue pins add-ons for its default version only and an unpinned one changes by itself",
-                next_step=f"ask `aws eks describe-addon-versions --addon-name {addon} --kubernetes-version {version}`",
-            )
+    pinned = {addon.name: addon.version for addon in load.eks_addons().values()} | settings.addon_versions
     return ClusterPlan(
         name=name,
         version=version,
         end_of_support=row.end_of_standard_support.isoformat() if row else None,
-        addon_versions=versions,
+        addon_versions={addon: pinned[addon] for addon in ADDONS},
     )
 
 

@@ -10,12 +10,11 @@ from headrace.catalog import load
 from headrace.errors import refuse
 from headrace.rules.facts import NetworkFacts
 from headrace.settings.network import AdoptedNetwork, Egress, NetworkSettings
-from headrace_components import documents, inputs, layout, logs
+from headrace_components import documents, firewall, inputs, layout, logs
 from headrace_components.place import Place, PlaceArgs, account_of, read_place
 from headrace_components.tags import cost_tags, named
 
 ANYWHERE = "0.0.0.0/0"
-HTTPS = 443
 
 
 class AdoptedNetworkArgs(TypedDict):
@@ -238,17 +237,9 @@ class PrivateNetwork(pulumi.ComponentResource):
         )
         for zone in zones:
             for kind, cidr in (("private", zone.private), ("intra", zone.intra), ("router", zone.router)):
-                aws.vpc.SecurityGroupIngressRule(
-                    f"{name}-endpoints-{kind}-{zone.zone[-1]}",
-                    security_group_id=group.id,
-                    ip_protocol="tcp",
-                    from_port=HTTPS,
-                    to_port=HTTPS,
-                    cidr_ipv4=cidr,
-                    description=f"HTTPS from the {kind} subnet of {zone.zone}",
-                    tags=self._tags,
-                    opts=self._options,
-                )
+                rule = f"{name}-endpoints-{kind}-{zone.zone[-1]}"
+                description = f"HTTPS from the {kind} subnet of {zone.zone}"
+                firewall.admit_https(self, rule, group.id, cidr, description, self._tags)
         for row in load.vpc_endpoints().values():
             common: dict[str, Any] = {
                 "vpc_id": vpc.id,

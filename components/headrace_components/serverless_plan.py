@@ -10,7 +10,9 @@ from typing import Any, Final
 from headrace.catalog import load
 from headrace.errors import Problem, Refused
 from headrace.rules.facts import ServerlessPoolFacts, WarmUpFacts
+from headrace.settings.checks.compute import instances_are_in_order
 from headrace.settings.checks.offers import vendor_problems
+from headrace.settings.checks.places import regions_of_the_vendor
 from headrace.settings.releases import ModelRelease, Workload
 from headrace.settings.serverless import ServerlessPool, ServerlessProvider
 from headrace_components.images import require_digest
@@ -65,7 +67,12 @@ def plan_endpoint(
     """The plan; refuses what the vendor can't do, all of it at once."""
     path = f"serverlessPools.{name}"
     require_digest(release.image, f"releases.{workload.release}.image")
-    problems = [*_shared(path, settings, release), *vendor_problems(path, settings)]
+    problems = [
+        *instances_are_in_order(path, settings),
+        *regions_of_the_vendor(path, settings),
+        *vendor_problems(path, settings),
+        *_room(path, settings, release),
+    ]
     if problems:
         raise Refused(*problems)
     return EndpointPlan(
@@ -77,15 +84,7 @@ def plan_endpoint(
     )
 
 
-def _shared(path: str, settings: ServerlessPool, release: ModelRelease) -> Iterator[Problem]:
-    if settings.min_instances > settings.max_instances:
-        yield Problem(
-            path=f"{path}.minInstances",
-            value=settings.min_instances,
-            rule=f"must not exceed maxInstances ({settings.max_instances})",
-            reason="the least always runs, and the most is the most",
-            next_step="lower it or raise maxInstances",
-        )
+def _room(path: str, settings: ServerlessPool, release: ModelRelease) -> Iterator[Problem]:
     if release.tensor_parallel > settings.gpu_count:
         yield Problem(
             path=f"{path}.gpuCount",
@@ -94,23 +93,6 @@ def _shared(path: str, settings: ServerlessPool, release: ModelRelease) -> Itera
             reason="the release splits the model over that many GPUs of one instance",
             next_step="raise it, or use a release with a smaller `tensorParallel`",
         )
-    if settings.provider is ServerlessProvider.RUNPOD and settings.ingress_region is not None:
-        yield Problem(
-            path=f"{path}.ingressRegion",
-            value=settings.ingress_region,
-            rule="can't be chosen on RunPod",
-            reason="the vendor decides where requests enter",
-            next_step="remove it, or use Modal for this pool",
-        )
-    for index, window in enumerate(settings.warm_up):
-        if window.min_instances > settings.max_instances:
-            yield Problem(
-                path=f"{path}.warmUp[{index}].minInstances",
-                value=window.min_instances,
-                rule=f"must not exceed maxInstances ({settings.max_instances})",
-                reason="a warm-up adds to what always runs, and the most still holds",
-                next_step="correct it",
-            )
 
 
 def runpod_gpus(settings: ServerlessPool) -> dict[str, Any]:

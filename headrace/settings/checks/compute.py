@@ -14,6 +14,7 @@ from headrace.settings.cron import cron_fault
 from headrace.settings.dedicated import CapacityType, DedicatedPool
 from headrace.settings.fit import GPU_MEMORY_UTILIZATION, memory_fit
 from headrace.settings.releases import ModelRelease, Workload
+from headrace.settings.serverless import ServerlessPool
 from headrace.settings.suggest import did_you_mean
 from headrace.settings.tree import Settings
 
@@ -181,20 +182,28 @@ def bounds_are_in_order(settings: Settings) -> Iterator[Problem]:
         if pool.floor_nodes > pool.ceiling_nodes:
             yield _floor(f"dedicatedPools.{name}.floorNodes", pool.floor_nodes, "ceilingNodes", pool.ceiling_nodes)
     for name, serverless in settings.serverless_pools.items():
-        path = f"serverlessPools.{name}"
-        if serverless.min_instances > serverless.max_instances:
-            yield _floor(f"{path}.minInstances", serverless.min_instances, "maxInstances", serverless.max_instances)
-        for index, window in enumerate(serverless.warm_up):
-            if window.min_instances > serverless.max_instances:
-                yield _floor(
-                    f"{path}.warmUp[{index}].minInstances",
-                    window.min_instances,
-                    "maxInstances",
-                    serverless.max_instances,
-                )
-            yield from _time_zone(f"{path}.warmUp[{index}].timeZone", window.time_zone)
+        yield from instances_are_in_order(f"serverlessPools.{name}", serverless)
     if settings.router.min_replicas > settings.router.max_replicas:
         yield _floor("router.minReplicas", settings.router.min_replicas, "maxReplicas", settings.router.max_replicas)
+
+
+def instances_are_in_order(path: str, pool: ServerlessPool) -> Iterator[Problem]:
+    """Always running, in a warm-up, at most: each is not more than the next; and warm-ups have a time zone."""
+    if pool.min_instances > pool.max_instances:
+        yield _floor(f"{path}.minInstances", pool.min_instances, "maxInstances", pool.max_instances)
+    for index, window in enumerate(pool.warm_up):
+        at = f"{path}.warmUp[{index}]"
+        if window.min_instances > pool.max_instances:
+            yield _floor(f"{at}.minInstances", window.min_instances, "maxInstances", pool.max_instances)
+        if window.min_instances < pool.min_instances:
+            yield Problem(
+                path=f"{at}.minInstances",
+                value=window.min_instances,
+                rule=f"it must be at least minInstances ({pool.min_instances})",
+                reason="a warm-up adds to what always runs",
+                next_step="correct it",
+            )
+        yield from _time_zone(f"{at}.timeZone", window.time_zone)
 
 
 def _floor(path: str, value: int, ceiling: str, limit: int) -> Problem:

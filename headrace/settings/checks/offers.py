@@ -9,6 +9,7 @@ from typing import Final
 from headrace.catalog import load as catalog
 from headrace.catalog.price import price_book
 from headrace.errors import Problem, Refused
+from headrace.settings.cluster import ClusterSettings
 from headrace.settings.dedicated import CapacityType
 from headrace.settings.network import Egress
 from headrace.settings.serverless import ServerlessPool, ServerlessProvider
@@ -50,7 +51,11 @@ def logs_are_kept_for_a_time_that_exists(settings: Settings) -> Iterator[Problem
 
 def the_cluster_can_be_made(settings: Settings) -> Iterator[Problem]:
     """Somebody administers the cluster, and its add-ons have versions for its Kubernetes."""
-    cluster = settings.cluster
+    yield from cluster_problems(settings.cluster)
+
+
+def cluster_problems(cluster: ClusterSettings) -> Iterator[Problem]:
+    """What keeps a cluster from being made or used: no administrator, an add-on whose version would float."""
     if not cluster.admin_principal_arns:
         yield Problem(
             path="cluster.adminPrincipalArns",
@@ -153,15 +158,6 @@ def vendor_problems(path: str, pool: ServerlessPool) -> Iterator[Problem]:
     """What the pool's vendor doesn't sell or take."""
     modal = pool.provider is ServerlessProvider.MODAL
     yield from (_modal if modal else _runpod)(path, pool)
-    for index, window in enumerate(pool.warm_up):
-        if window.min_instances < pool.min_instances:
-            yield Problem(
-                path=f"{path}.warmUp[{index}].minInstances",
-                value=window.min_instances,
-                rule=f"it must be at least minInstances ({pool.min_instances})",
-                reason="a warm-up adds to what always runs",
-                next_step="correct it",
-            )
 
 
 def _runpod(path: str, pool: ServerlessPool) -> Iterator[Problem]:

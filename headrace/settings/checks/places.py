@@ -10,7 +10,7 @@ from typing import Final
 
 from headrace.catalog import load as catalog
 from headrace.errors import Problem
-from headrace.settings.serverless import ServerlessProvider
+from headrace.settings.serverless import ServerlessPool, ServerlessProvider
 from headrace.settings.suggest import did_you_mean, listing
 from headrace.settings.tree import Settings
 
@@ -205,35 +205,40 @@ def residency_allows_the_region(settings: Settings) -> Iterator[Problem]:
 def serverless_regions_are_known(settings: Settings) -> Iterator[Problem]:
     """Serverless pools name places of the catalogue. Whether residency allows them is the policies' question."""
     for name, pool in settings.serverless_pools.items():
-        modal = pool.provider is ServerlessProvider.MODAL
-        known = catalog.modal_regions() if modal else catalog.runpod_data_centers()
-        for index, region in enumerate(pool.regions):
-            if region not in known:
-                yield Problem(
-                    path=f"serverlessPools.{name}.regions[{index}]",
-                    value=region,
-                    rule=f"it must be a {'Modal region' if modal else 'RunPod data centre'} of the catalogue",
-                    reason="its jurisdiction is not known otherwise",
-                    next_step=did_you_mean(region, known),
-                )
-        if pool.ingress_region is not None:
-            path = f"serverlessPools.{name}.ingressRegion"
-            if not modal:
-                yield Problem(
-                    path=path,
-                    value=pool.ingress_region,
-                    rule="RunPod has no ingress region to choose",
-                    reason="its requests enter where the vendor decides",
-                    next_step="remove it, or use Modal for this pool",
-                )
-            elif pool.ingress_region not in catalog.modal_routing_regions():
-                yield Problem(
-                    path=path,
-                    value=pool.ingress_region,
-                    rule="it must be a routing region of Modal",
-                    reason="requests can enter there only",
-                    next_step=did_you_mean(pool.ingress_region, catalog.modal_routing_regions()),
-                )
+        yield from regions_of_the_vendor(f"serverlessPools.{name}", pool)
+
+
+def regions_of_the_vendor(path: str, pool: ServerlessPool) -> Iterator[Problem]:
+    """A pool runs, and takes requests, in places that its vendor has and the catalogue knows."""
+    modal = pool.provider is ServerlessProvider.MODAL
+    known = catalog.modal_regions() if modal else catalog.runpod_data_centers()
+    for index, region in enumerate(pool.regions):
+        if region not in known:
+            yield Problem(
+                path=f"{path}.regions[{index}]",
+                value=region,
+                rule=f"it must be a {'Modal region' if modal else 'RunPod data centre'} of the catalogue",
+                reason="its jurisdiction is not known otherwise",
+                next_step=did_you_mean(region, known),
+            )
+    if pool.ingress_region is None:
+        return
+    if not modal:
+        yield Problem(
+            path=f"{path}.ingressRegion",
+            value=pool.ingress_region,
+            rule="RunPod has no ingress region to choose",
+            reason="its requests enter where the vendor decides",
+            next_step="remove it, or use Modal for this pool",
+        )
+    elif pool.ingress_region not in catalog.modal_routing_regions():
+        yield Problem(
+            path=f"{path}.ingressRegion",
+            value=pool.ingress_region,
+            rule="it must be a routing region of Modal",
+            reason="requests can enter there only",
+            next_step=did_you_mean(pool.ingress_region, catalog.modal_routing_regions()),
+        )
 
 
 def version_warnings(settings: Settings, today: date) -> Iterator[Problem]:

@@ -94,9 +94,12 @@ def test_one_yaml_program_uses_a_component_of_each_vendor_and_a_resource(
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"provider": "runpod", "regions": ["EU-RO-1"], "ingressRegion": "eu-west"}, "can't be chosen on RunPod"),
+        (
+            {"provider": "runpod", "regions": ["EU-RO-1"], "ingressRegion": "eu-west"},
+            "RunPod has no ingress region to choose",
+        ),
         ({"provider": "modal", "gpu": "RTX-4090"}, "is not sold by Modal"),
-        ({"provider": "runpod", "regions": ["EU-RO-1"], "minInstances": 9}, "must not exceed maxInstances (3)"),
+        ({"provider": "runpod", "regions": ["EU-RO-1"], "minInstances": 9}, "it must be at most maxInstances (3)"),
     ],
 )
 def test_what_a_vendor_cannot_express_is_refused_with_the_reason(

@@ -13,6 +13,7 @@ import pytest
 from pulumi.provider.experimental.component import ComponentProvider
 
 import headrace_components
+from headrace.catalog import load
 from headrace.errors import Refused
 from headrace.rules.facts import (
     ClusterFacts,
@@ -24,7 +25,10 @@ from headrace.rules.facts import (
     facts_from_props,
 )
 from headrace.settings.checks.names import POOL_ENDS
+from headrace.settings.checks.offers import cluster_problems
+from headrace.settings.cluster import ClusterSettings
 from headrace_components import COMPONENTS, HybridPlatform, devices
+from headrace_components.cluster import ADDONS, plan_cluster
 from headrace_components.tags import COST_TAG_KEYS
 from tests.unit.components.recording import ACCOUNT, Engine, Recorded, record, stack_settings
 
@@ -177,6 +181,16 @@ def test_a_cluster_that_nobody_could_administer_is_refused() -> None:
     settings["cluster"] = {**settings["cluster"], "adminPrincipalArns": []}
     with pytest.raises(Refused, match=r"cluster\.adminPrincipalArns"):
         record(lambda: HybridPlatform("platform", {"settings": settings}))
+
+
+def test_a_cluster_by_itself_is_refused_in_the_words_of_the_settings_all_at_once() -> None:
+    wanted = ClusterSettings(version="1.34", addon_versions={"coredns": "v1"})
+    problems = tuple(cluster_problems(wanted))
+    assert [one.path for one in problems] == ["cluster.adminPrincipalArns", "cluster.addonVersions"]
+    with pytest.raises(Refused) as refused:
+        plan_cluster("gpu", wanted)
+    assert refused.value.problems == problems
+    assert {row.name for row in load.eks_addons().values()} == set(ADDONS), "each add-on has a pinned version"
 
 
 # --- dedicated pools

@@ -104,14 +104,14 @@ def test_facts_say_where_data_goes_and_survive_the_wire() -> None:
 @pytest.mark.parametrize(
     ("make", "more", "sentence"),
     [
-        (plan, {"ingress_region": "eu-west"}, "can't be chosen on RunPod"),
+        (plan, {"ingress_region": "eu-west"}, "RunPod has no ingress region to choose"),
         (plan, {"regions": []}, "must name one data centre"),
         (plan, {"gpu": "B300"}, "is not sold by RunPod"),
         (modal, {"gpu": "RTX-4090"}, "is not sold by Modal"),
         (modal, {"gpu": "A10G", "gpu_count": 8}, "at most 4 for A10G"),
         (modal, {"execution_timeout_s": 90000}, "between 1 and 86400 seconds"),
-        (plan, {"min_instances": 5}, "must not exceed maxInstances"),
-        (plan, {"warm_up": [{"hours": [1], "min_instances": 9}]}, "must not exceed maxInstances"),
+        (plan, {"min_instances": 5}, "it must be at most maxInstances"),
+        (plan, {"warm_up": [{"hours": [1], "min_instances": 9}]}, "it must be at most maxInstances"),
     ],
 )
 def test_what_a_vendor_cannot_do_is_refused_with_the_reason(make: Any, more: dict[str, Any], sentence: str) -> None:
