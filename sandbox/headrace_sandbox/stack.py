@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from headrace_sandbox import engine, environment, stack_config
 from headrace_sandbox.service import SandboxContext
@@ -82,7 +83,10 @@ class Stack:
         return done
 
     def ensure(self, *, select: bool = True) -> None:
-        """Make the stack if the backend does not have it; `select` makes it the folder's current one."""
+        """Make the stack if the backend does not have it; `select` makes it the folder's current one. The usual case, a
+        stack that is there and shall not be selected, runs no command of the engine."""
+        if not select and self._is_kept():
+            return
         how = ["select", "--create"] if select else ["init", "--no-select"]
         argv = [str(self.engine.path), "stack", *how, self.name, "--non-interactive"]
         copy = stack_config.working_copy(self.project, self.name, self.context.directory.parent)
@@ -97,6 +101,16 @@ class Stack:
             # Making a stack writes the salt into its file and offers no other place: it belongs into our copy.
             copy.write_bytes(keep.read_bytes())
             keep.write_bytes(before)
+
+    def _is_kept(self) -> bool:
+        """Whether the backend is a folder that has the stack's file; False also where that can't be told."""
+        backend = urlsplit(self.environment().get("PULUMI_BACKEND_URL", ""))
+        project = stack_config.project_name(self.project)
+        if backend.scheme != "file" or not project:
+            return False
+        # Where the engine's file backend keeps a stack, compressed or not (github.com/pulumi/pulumi, pkg/backend/diy).
+        kept = Path(backend.path) / ".pulumi" / "stacks" / project
+        return any((kept / f"{self.name}{end}").is_file() for end in (".json", ".json.gz"))
 
     def preview(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         return self.run("preview", *arguments, check=check)

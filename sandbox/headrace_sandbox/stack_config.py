@@ -24,10 +24,18 @@ VARIABLE: Final = "PULUMI_OPTION_CONFIG_FILE"  # any flag can be given as PULUMI
 _SALT: Final = re.compile(r"^encryptionsalt: .*$", re.MULTILINE)
 
 
+def _project_file(project: Path) -> dict[str, Any]:
+    return dict(YAML(typ="safe").load((project / checkout.PROJECT_FILE).read_text(encoding="utf-8")))
+
+
+def project_name(project: Path) -> str:
+    """The project's name, empty where its file has none."""
+    return str(_project_file(project).get("name") or "")
+
+
 def source(project: Path, stack: str) -> Path:
     """The stack's committed file, where Pulumi.yaml says stack files lie."""
-    loaded = YAML(typ="safe").load((project / checkout.PROJECT_FILE).read_text(encoding="utf-8"))
-    return project / str(loaded.get("stackConfigDir", ".")) / f"Pulumi.{stack}.yaml"
+    return project / str(_project_file(project).get("stackConfigDir", ".")) / f"Pulumi.{stack}.yaml"
 
 
 def settings(project: Path, stack: str) -> dict[str, Any]:

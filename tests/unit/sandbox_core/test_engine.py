@@ -128,6 +128,25 @@ def test_a_stack_that_is_made_on_the_way_is_not_selected_and_leaves_its_file_alo
     assert "encryptionsalt: v1:abc" in copy.read_text(), "the salt of the stack is kept where the engine reads it"
 
 
+def test_a_stack_that_the_backend_has_costs_no_command(tmp_path: Path) -> None:
+    (tmp_path / "Pulumi.yaml").write_text("name: x\nruntime: python\n")
+    pulumi = tmp_path / "pulumi"
+    engine.write_script(pulumi, f"#!/bin/sh\necho run >> {tmp_path}/runs\n")
+    found = engine.Engine(path=pulumi, version="3.259.0", source="test", language_host=tmp_path / "host")
+    context = supervise.open_context(tmp_path / "run" / "sandbox")
+    kept = tmp_path / "run" / "state" / ".pulumi" / "stacks" / "x"
+    kept.mkdir(parents=True)
+    (kept / "other.json").write_text("{}")
+    stack = Stack(name="dev", project=tmp_path, context=context, engine=found)
+    stack.ensure(select=False)
+    assert (tmp_path / "runs").read_text().split() == ["run"], "the backend has another stack only"
+    (kept / "dev.json").write_text("{}")
+    stack.ensure(select=False)
+    assert (tmp_path / "runs").read_text().split() == ["run"]
+    stack.ensure()
+    assert (tmp_path / "runs").read_text().split() == ["run", "run"], "only the engine can select"
+
+
 def test_the_salt_stays_in_the_copy_and_the_rest_follows_the_committed_file(tmp_path: Path) -> None:
     (tmp_path / "Pulumi.yaml").write_text("name: x\nruntime: python\nstackConfigDir: stacks\n")
     (tmp_path / "stacks").mkdir()
