@@ -7,10 +7,12 @@ A connection goes back to its origin's idle ones only after a whole answer, with
 from __future__ import annotations
 
 import asyncio
+import errno
+import socket
 import ssl
 from collections import deque
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 import httptools
@@ -25,12 +27,20 @@ _HIGH_WATER: Final = 256 << 10
 _LOW_WATER: Final = 64 << 10
 
 
+Address = tuple[int, int, int, str, tuple[Any, ...]]
+"""One of `getaddrinfo`'s."""
+
+
 class ConnectFailed(Exception):
     """No connection could be made; nothing was sent."""
 
 
 class ConnectTimedOut(ConnectFailed):
     """No connection within the limit."""
+
+
+class OutOfFiles(ConnectFailed):
+    """This process may open no more files. That says nothing about the other side."""
 
 
 class Broken(Exception):
@@ -248,6 +258,16 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
 
+async def _look_up(origin: Origin) -> list[Address]:
+    found = await asyncio.get_running_loop().getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+    return [*found]
+
+
+def _numeric(host: str) -> bool:
+    """Whether a host is an address already."""
+    return ":" in host or host.rpartition(".")[2].isdigit()
+
+
 def _expire(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
         waiter.set_exception(TimeoutError())
@@ -260,6 +280,7 @@ class Client:
         self._idle: dict[Origin, deque[Connection]] = {}
         self._all: set[Connection] = set()
         self._tls: ssl.SSLContext | None = None
+        self._lookups: dict[Origin, asyncio.Future[list[Address]]] = {}
         self._closed = False
 
     async def request(self, origin: Origin, data: bytes) -> Response:
@@ -282,20 +303,59 @@ class Client:
         return None
 
     async def _connect(self, origin: Origin) -> Connection:
-        loop = asyncio.get_running_loop()
         if origin.tls and self._tls is None:
             self._tls = ssl.create_default_context()
         try:
             async with asyncio.timeout(_CONNECT_S):
-                _, connection = await loop.create_connection(
-                    lambda: Connection(self, origin), origin.host, origin.port, ssl=self._tls if origin.tls else None
-                )
+                if _numeric(origin.host):
+                    connection = await self._connect_to(origin, origin.host, origin.port)
+                else:
+                    connection = await self._connect_any(origin, await self.addresses(origin))
         except TimeoutError:
             raise ConnectTimedOut from None
         except (OSError, UnicodeError) as error:  # UnicodeError: a host that is no name
+            if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+                raise OutOfFiles from None
             raise ConnectFailed(type(error).__name__) from None
         self._all.add(connection)
         return connection
+
+    async def _connect_any(self, origin: Origin, addresses: list[Address]) -> Connection:
+        """A connection to the first address that takes one."""
+        failed = OSError("the name has no address")
+        for *_, address in addresses:
+            try:
+                return await self._connect_to(origin, str(address[0]), int(address[1]))
+            except OSError as error:
+                failed = error
+        raise failed
+
+    async def _connect_to(self, origin: Origin, host: str, port: int) -> Connection:
+        _, connection = await asyncio.get_running_loop().create_connection(
+            lambda: Connection(self, origin),
+            host,
+            port,
+            ssl=self._tls if origin.tls else None,
+            server_hostname=origin.host if origin.tls else None,
+        )
+        return connection
+
+    async def addresses(self, origin: Origin) -> list[Address]:
+        """The addresses of a name, as `getaddrinfo` gives them. Raises OSError or UnicodeError.
+
+        One look-up of a name goes on at a time, and whoever asks meanwhile waits for it: a resolver that hangs on one
+        name would else take all of the loop's few threads, and nobody could reach any other pool.
+        """
+        found = self._lookups.get(origin)
+        if found is None:
+            found = self._lookups[origin] = asyncio.ensure_future(_look_up(origin))
+            found.add_done_callback(lambda done: self._looked_up(origin, done))
+        return await asyncio.shield(found)
+
+    def _looked_up(self, origin: Origin, done: asyncio.Future[list[Address]]) -> None:
+        del self._lookups[origin]
+        if not done.cancelled():
+            done.exception()  # whoever asked may have gone
 
     def keep(self, connection: Connection) -> None:
         """The connection is free for another request."""
@@ -319,5 +379,7 @@ class Client:
     def close(self) -> None:
         """Lets go of all connections."""
         self._closed = True
+        for lookup in self._lookups.values():
+            lookup.cancel()
         for connection in list(self._all):
             connection.close()

@@ -93,6 +93,8 @@ class Metrics:
     """All series of one router."""
 
     def __init__(self) -> None:
+        self.last_errors: dict[str, str] = {}
+        """Pool -> kind of its last failure."""
         self._requests = Count("requests", "Requests by end.", "workload", "tenant", "pool", "status")
         self._decisions = Count("decisions", "Routes by reason.", *_ROUTED, "reason")
         self._refusals = Count("refusals", "Refusals by code.", "workload", "tenant", "code")
@@ -141,6 +143,7 @@ class Metrics:
     def upstream_error(self, pool: str, kind: str) -> None:
         """An attempt failed, or an answer broke off."""
         self._upstream_errors.values[pool, kind] += 1
+        self.last_errors[pool] = kind
 
     def started_ahead(self, pool: str) -> None:
         """The router started an instance."""

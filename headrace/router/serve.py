@@ -33,12 +33,14 @@ from headrace.router.calendar import Calendar, min_instances
 from headrace.router.callers import Callers
 from headrace.router.engine import Engine, RetryBudget, request_id
 from headrace.router.exchange import Exchange
+from headrace.router.health import PoolLog
 from headrace.router.http_server import Rules, Server
 from headrace.router.journal import Journal, accounts_of
 from headrace.router.keys import load_keys
 from headrace.router.lease import Leaser, fixed
 from headrace.router.metrics import Metrics
 from headrace.router.options import Options, read, read_config
+from headrace.router.process import raise_open_files
 from headrace.router.server import HEADERS, Api, Exchanger
 from headrace.router.starter import Starter
 from headrace.router.telemetry import tracing
@@ -97,6 +99,7 @@ class Router:
         self._keys = keys
         self._api: Api | None = None
         self._starter: Starter | None = None
+        self._pool_log = PoolLog()
         self._instance = f"{options.replica}-{secrets.token_hex(6)}"
         self._server: Server | None = None
         self._admin: web.ServerRunner | None = None
@@ -109,6 +112,7 @@ class Router:
     async def start(self) -> None:
         """Opens the ports when everything behind them is there."""
         options = self.options
+        raise_open_files()
         self.upstream = Upstream()
         services = Services(
             engine=self.engine,
@@ -258,6 +262,7 @@ class Router:
     def _tick(self) -> None:
         now = self.calendar.now()
         self.engine.tick(period=now.strftime("%Y-%m"), min_instances=min_instances(self.engine.policy, now))
+        self._pool_log.step(self.engine.state.pools, self.metrics.last_errors)
 
     async def _scraping(self) -> None:
         while True:

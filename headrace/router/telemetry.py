@@ -12,6 +12,7 @@ import os
 import random
 import re
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _TRACEPARENT: Final = re.compile(r"^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$")
 
 
+_LAST_S: Final = 3.0
 # Identifiers of traces must be unlikely to meet, not hard to guess; the system's source costs two calls a request.
 _IDS: Final = random.Random(os.urandom(32))  # noqa: S311 - see above
 
@@ -125,7 +127,8 @@ class Exported:
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
         self._provider = TracerProvider(
-            resource=Resource.create({"service.name": "headrace-router", "deployment.environment.name": environment})
+            resource=Resource.create({"service.name": "headrace-router", "deployment.environment.name": environment}),
+            shutdown_on_exit=False,
         )
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         self._tracer = self._provider.get_tracer("headrace.router")
@@ -152,8 +155,10 @@ class Exported:
         return _ExportedSpan(self._tracer, span, set_span_in_context(span, context))
 
     def close(self) -> None:
-        """Sends what is left."""
-        self._provider.shutdown()
+        """Sends what is left, within a few seconds: a collector that hangs would hold the stop up for half a minute."""
+        last = threading.Thread(target=self._provider.shutdown, daemon=True)
+        last.start()
+        last.join(_LAST_S)
 
 
 def tracing(environment: str) -> Tracing:

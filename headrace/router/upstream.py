@@ -7,10 +7,11 @@ goes upstream but its trace.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,7 +19,17 @@ import orjson
 
 from headrace.router.config import PoolConfig
 from headrace.router.events import Outcome
-from headrace.router.http_client import Broken, Client, ConnectFailed, ConnectTimedOut, Origin, Response, split
+from headrace.router.http_client import (
+    Address,
+    Broken,
+    Client,
+    ConnectFailed,
+    ConnectTimedOut,
+    Origin,
+    OutOfFiles,
+    Response,
+    split,
+)
 from headrace.router.sse import error_status, first_error
 from headrace.router.turn import Failure
 from headrace.router.usage import UsageReader
@@ -34,6 +45,8 @@ _METRIC: Final = re.compile(
 
 
 _MOST_TARGETS: Final = 256
+_TELL_AGAIN_S: Final = 10.0
+_LOG: Final = logging.getLogger("headrace.router")
 # The name is unknown, or is known and has no address: what a headless Service without a ready pod gives. A resolver
 # that doesn't answer (EAI_AGAIN) tells nothing.
 _NO_ADDRESS: Final = frozenset({socket.EAI_NONAME, socket.EAI_NODATA})
@@ -106,6 +119,7 @@ class Upstream:
     def __init__(self) -> None:
         self._client = Client()
         self._targets: dict[int, _Target] = {}
+        self._told_at = float("-inf")
 
     def close(self) -> None:
         """Lets go of all connections."""
@@ -138,10 +152,23 @@ class Upstream:
             return await self._client.request(target.origin, head.encode() + body)
         except ConnectTimedOut:
             raise UpstreamError("connect-timeout", Outcome.FAILED) from None
+        except OutOfFiles:
+            self._out_of_files()
+            raise UpstreamError("out-of-files", Outcome.CANCELLED) from None
         except ConnectFailed:
             raise UpstreamError("connect", Outcome.FAILED) from None
         except (Broken, OSError, ValueError):
             raise UpstreamError("broken-head", Outcome.FAILED) from None
+
+    def _out_of_files(self) -> None:
+        """Says so, now and then."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._told_at + _TELL_AGAIN_S:
+            self._told_at = now
+            _LOG.error(
+                "no connection can be opened: this process may open no more files",
+                extra={"fields": {"next": "raise the hard limit of open files (ulimit -Hn), or run more replicas"}},
+            )
 
     async def begin(self, response: Response, *, stream: bool) -> Answer:
         """Reads until the answer is known to be one. Raises `UpstreamError` for anything that is not."""
@@ -185,7 +212,7 @@ class Upstream:
         named, path = split(url)
         try:
             async with asyncio.timeout(limit_s):
-                origins = [named] if named.tls else await _addresses(named)
+                origins = [named] if named.tls else _origins(await self._client.addresses(named))
         except socket.gaierror as error:
             return _NOBODY if error.errno in _NO_ADDRESS else None
         except (TimeoutError, OSError, UnicodeError):  # UnicodeError: a host that is no name
@@ -242,9 +269,8 @@ def _whole_answer(status: int, response: Response, data: bytes, document: dict[s
     return Answer(status=said or status, content_type="application/json", first=data, document=document)
 
 
-async def _addresses(origin: Origin) -> list[Origin]:
+def _origins(found: Sequence[Address]) -> list[Origin]:
     """The addresses of a name, of one family: a server that listens on both would count twice."""
-    found = await asyncio.get_running_loop().getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
     families = {family for family, *_ in found}
     family = socket.AF_INET if socket.AF_INET in families else socket.AF_INET6
     places = {(str(address[0]), int(address[1])) for one, *_, address in found if one == family}
