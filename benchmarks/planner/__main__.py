@@ -40,6 +40,10 @@ def main() -> int:
             for name, (gpu, demand) in series.six(folder).items()
         }
         _show("what an hourly floor saves", result["hourlyFloor"])
+        result["leadTimes"] = checks.lead_times(
+            [(demand, series.tariff(series.ESSAY[gpu])) for gpu, demand in series.six(folder).values()]
+        )
+        _show("an hourly floor's lead time, cost over the bound", result["leadTimes"])
     demands = (
         {name: demand for name, (_, demand) in series.six(folder).items() if name.endswith("A100")} if folder else {}
     )

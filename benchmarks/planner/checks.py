@@ -8,17 +8,22 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from benchmarks.planner import series
+from benchmarks.planner.ratios import geomean
+from headrace.planner.arrays import BIN_S, HOUR_S
+from headrace.planner.backtest import Backtest, run_backtest
 from headrace.planner.ingest import ingest
 from headrace.planner.levels import Demand, best_constant, cost_per_hour, level_tables
 from headrace.planner.planning import HOURLY, Constraints, make_plan
 from headrace.planner.pool import simulate_pool
 from headrace.planner.requests import shape_of, traffic_of
+from headrace.planner.schedule import changes, switch_cost_usd
 from headrace.planner.service import ServiceModel
 from headrace.planner.simulate import Tiers, simulate
 from headrace.planner.slo import synthesise
@@ -256,3 +261,31 @@ def hourly_saving(demand: Demand, tariff: Tariff) -> dict[str, object]:
         "hourlyUsd": round(hourly),
         "saved": round(1 - hourly / plan.usd_per_month, 4),
     }
+
+
+def lead_times(demands: list[tuple[Demand, Tariff]], *, lead_time_s: float = 600) -> dict[str, float]:
+    """What an hourly floor costs over the clairvoyant hourly bound, geometric means of the hours after seven days.
+
+    With nodes that serve at once, and where each start pays its lead time, decided at the full hour or that much before.
+    """
+    ahead = int((HOUR_S - lead_time_s) / BIN_S)
+    binned = [
+        (replace(demand, gpus=demand.gpus[ahead : len(demand.gpus) - 360 + ahead]), own) for demand, own in demands
+    ]
+    walked = [run_backtest(demand, own) for demand, own in demands]
+    early = [run_backtest(demand, own) for demand, own in binned]
+    return {
+        "atOnce": _over_bound(walked, 0.0),
+        "atTheFullHour": _over_bound(walked, lead_time_s),
+        "before": _over_bound(early, lead_time_s),
+    }
+
+
+def _over_bound(walked: list[Backtest], lead_time_s: float) -> float:
+    ratios = []
+    for one in walked:
+        held = one.chosen.dedicated
+        started = changes(held) - int(held[0])
+        paid = one.chosen.cost_usd + started * switch_cost_usd(one.tariff, lead_time_s)
+        ratios.append(paid / one.bound.hourly_usd)
+    return round(geomean(ratios), 4)

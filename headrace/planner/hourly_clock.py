@@ -3,7 +3,7 @@
 A node needs its lead time. A run comes that much before the full hour (in steps of ten minutes), and the hours of the
 policy are binned to end there: the decision rests on all that happened until now, and is for the sixty minutes from now
 on, of which new nodes miss their lead time. So they stand when the hour begins, at which people's days begin too. On
-traces without such steps it costs 0.2 % more than to decide at the full hour (docs/planner/hourly.md); a lead time of 0
+traces without such steps it costs 0.3 % more than to decide at the full hour (docs/planner/hourly.md); a lead time of 0
 does that.
 """
 
