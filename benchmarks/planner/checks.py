@@ -266,7 +266,7 @@ def hourly_saving(demand: Demand, tariff: Tariff) -> dict[str, object]:
 def lead_times(demands: list[tuple[Demand, Tariff]], *, lead_time_s: float = 600) -> dict[str, float]:
     """What an hourly floor costs over the clairvoyant hourly bound, geometric means of the hours after seven days.
 
-    With nodes that serve at once, and where each start pays its lead time, decided at the full hour or that much before.
+    With nodes that serve at once, and where each start pays its lead time, decided at the full hour or as much before.
     """
     ahead = int((HOUR_S - lead_time_s) / BIN_S)
     binned = [
