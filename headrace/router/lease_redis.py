@@ -5,7 +5,8 @@ stops by itself a little earlier, so both sides of a partition together never ex
 of a money budget stays held for the month: nobody knows what it spent last. Alerts count what it said it had used.
 
 A Redis that lost its memory learns the shares again: for `GRACE_S` after an empty start replicas may only say what they
-hold, and nobody gets more.
+hold, and nobody gets more. One that went back to an earlier state (a snapshot that was restored, a failover that lost
+writes) is known by any replica that it had heard of later than it remembers, and learns all again in the same way.
 """
 
 from __future__ import annotations
@@ -45,11 +46,12 @@ _LOG: Final = logging.getLogger("headrace.router.lease")
 
 # KEYS: seen, epoch, prefix, and the key that says that spending of replicas that are away is known: without it nobody
 # gets more of a budget (`headrace.router.recorded`).
-# ARGV: replica, takeover ms, grace ms, then per limit: name, held, want, base, need, total, sticky, spent,
+# ARGV: replica, takeover ms, grace ms, what the script said last of its own time (0: nothing yet), then per limit:
+# name, held, want, base, need, total, sticky, spent,
 # and up to which sum of a budget every threshold was told.
 # Returns per limit: granted, what dead replicas hold for good, what they said they had spent and what they had used
 # (spent or reserved), up to which sum anybody told thresholds, then the living others as "name held base need spent"
-# lines.
+# lines. After all limits, its own time, and 1 where Redis had gone back to an earlier state.
 # A replica that stops publishes a base of -1: what it still holds, it used; it counts for good, and it gets no more.
 # One that publishes no claim (an earlier release) is taken to need what it holds, and one that doesn't say what it
 # spent, to have spent all that it used.
@@ -57,6 +59,11 @@ _SCRIPT: Final = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local me, takeover, grace = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local back = tonumber(redis.call('ZSCORE', KEYS[1], me) or 0) < tonumber(ARGV[4])
+if back then
+  redis.call('SET', KEYS[2], now)
+  redis.call('DEL', KEYS[4])
+end
 redis.call('SET', KEYS[2], now, 'NX')
 local young = now - tonumber(redis.call('GET', KEYS[2])) < grace
 redis.call('ZADD', KEYS[1], now, me)
@@ -65,7 +72,7 @@ local living, alive = {}, redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. (now - tak
 for _, name in ipairs(alive) do living[name] = true end
 local answer = {}
 local known = redis.call('EXISTS', KEYS[4]) == 1
-for i = 4, #ARGV, 9 do
+for i = 5, #ARGV, 9 do
   local name, held, want = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
   local total, sticky = tonumber(ARGV[i + 5]), ARGV[i + 6] == '1'
   local shares, claims = KEYS[3] .. 'held:' .. name, KEYS[3] .. 'claim:' .. name
@@ -123,6 +130,8 @@ for i = 4, #ARGV, 9 do
   answer[#answer + 1] = string.format('%.0f', told)
   answer[#answer + 1] = table.concat(lines, '\\n')
 end
+answer[#answer + 1] = string.format('%.0f', now)
+answer[#answer + 1] = back and '1' or '0'
 return answer
 """
 
@@ -215,6 +224,7 @@ class RedisLeaser:
         self._claims: dict[str, tuple[int, int]] = {}
         self._heard = float("-inf")
         self._lost = False
+        self._said_at = 0
         self._hurry = asyncio.Event()
         self._recorded = RecordedSpend(self._redis, counts, takeover_ms=lambda: int(TAKEOVER_S * 1000), failed=failed)
         self._callers: CallerNotes | None = None
@@ -309,17 +319,19 @@ class RedisLeaser:
         if any(ask.sticky for ask in asked):
             policy = self._engine.policy
             await self._recorded.step(prefix, policy.environment, period, policy.totals)
-        arguments: list[str | int] = [self._replica, int(TAKEOVER_S * 1000), int(GRACE_S * 1000)]
+        arguments: list[str | int] = [self._replica, int(TAKEOVER_S * 1000), int(GRACE_S * 1000), self._said_at]
         for ask in asked:
             arguments += [
                 *(self._key(ask.name, period), ask.held, ask.want, ask.base, ask.need, ask.total, int(ask.sticky)),
                 *(ask.spent, self._engine.told(ask.name.rpartition("/")[0]) if ask.sticky else 0),
             ]
-        return list(
-            await self._script(
-                keys=[f"{prefix}seen", f"{prefix}epoch", prefix, marker_of(prefix, period)], args=arguments
-            )
+        *answer, at, back = await self._script(
+            keys=[f"{prefix}seen", f"{prefix}epoch", prefix, marker_of(prefix, period)], args=arguments
         )
+        self._said_at = int(at)
+        if back == "1":
+            _LOG.warning("Redis went back to an earlier state: what was spent is counted again")
+        return answer
 
     def _silent(self, error: Exception) -> None:
         self._others = None

@@ -222,3 +222,42 @@ async def test_a_ledger_that_is_away_holds_budgets_up_for_a_while_and_is_counted
         await living.until(0.25)
     for one in (living, later):
         await one.leaser.close()
+
+
+class Snapshot:
+    """Everything that Redis holds now, to be what it holds again, an hour later: as a restored RDB file."""
+
+    def __init__(self, port: int) -> None:
+        self._redis = redis.Redis(port=port)
+        self._kept = {name: (self._redis.dump(name), self._redis.pttl(name)) for name in self._redis.scan_iter()}
+
+    def restore(self) -> None:
+        self._redis.flushall()
+        for name, (value, ttl) in self._kept.items():
+            self._redis.restore(name, max(0, ttl), value)
+        seen = "headrace:{test}:seen"
+        for replica in self._redis.zrange(seen, 0, -1):
+            self._redis.zincrby(seen, -3_600_000, replica)
+
+
+async def test_a_redis_that_was_restored_from_a_snapshot_gives_out_only_what_the_ledger_leaves(
+    dsn: str, port: int, tmp_path: Path
+) -> None:
+    """It knew of all that was spent an hour ago, and was believed: what a replica had spent since and died with was
+    given out once more."""
+    living = One("router-0", port, dsn, spent=100)
+    await living.given()
+    snapshot = Snapshot(port)
+    await store(dsn, tmp_path / "spool", "router-1", ENTRIES)
+    doomed = One("router-1", port, dsn, spent=SPENT + OPEN)
+    for _ in range(4):
+        await doomed.until(0.1)
+        await living.until(0.1)
+    await doomed.leaser.close()  # it is not heard of again: what it had spent is lost to the others
+    await living.until(0.5)
+    assert living.share <= LIMIT - SPENT - OPEN
+    snapshot.restore()
+    seen = [await living.until(0.1) for _ in range(20)]
+    assert max(seen) <= LIMIT - SPENT - OPEN, "at no moment more than the ledger leaves"
+    assert seen[-1] == LIMIT - SPENT - OPEN
+    await living.leaser.close()
