@@ -325,6 +325,7 @@ class RedisLeaser:
                 *(self._key(ask.name, period), ask.held, ask.want, ask.base, ask.need, ask.total, int(ask.sticky)),
                 *(ask.spent, self._engine.told(ask.name.rpartition("/")[0]) if ask.sticky else 0),
             ]
+        answer: list[str]
         *answer, at, back = await self._script(
             keys=[f"{prefix}seen", f"{prefix}epoch", prefix, marker_of(prefix, period)], args=arguments
         )
