@@ -65,6 +65,7 @@ async def _run(given: argparse.Namespace) -> None:
     from headrace.router.telemetry import log_to_stderr
 
     log_to_stderr()
+    asyncio.get_running_loop().set_exception_handler(application.log_kinds_only)
     options = starting.Options(
         config=given.config,
         keys=given.keys,

@@ -8,6 +8,7 @@ import logging
 import os
 import secrets
 import sys
+import traceback
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, Final
@@ -77,6 +78,15 @@ def quiet() -> None:
         logger = logging.getLogger(name)
         logger.setLevel(logging.CRITICAL)
         logger.handlers.clear()
+
+
+def log_kinds_only(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """The event loop's handler of failures that nobody waited for, in tasks of LiteLLM's and of the team's callbacks:
+    where and of which kind. Their words may hold a request's text, and asyncio would log them."""
+    fault = context.get("exception")
+    frames = traceback.extract_tb(fault.__traceback__) if fault is not None else []
+    at = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    _LOG.error("a task in LiteLLM failed", extra={"fields": {"error": type(fault).__name__, "at": at}})
 
 
 class Lifespan:

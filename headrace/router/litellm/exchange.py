@@ -142,6 +142,7 @@ async def call(application: Application, passage: Passage, body: bytes, send: Se
     """
     left = asyncio.Event()
     inner = asyncio.create_task(_inside(application, passage, body, left, send))
+    inner.add_done_callback(_looked_at)
     try:
         await asyncio.wait({inner})
     except asyncio.CancelledError:
@@ -151,6 +152,13 @@ async def call(application: Application, passage: Passage, body: bytes, send: Se
             await asyncio.wait({inner}, timeout=_CLEAN_UP_S)
         raise
     return asyncio.CancelledError() if inner.cancelled() else inner.exception()
+
+
+def _looked_at(ended: asyncio.Task[None]) -> None:
+    """How an attempt ends after its caller has left concerns nobody; asyncio would else log it, and with it LiteLLM's
+    words."""
+    if not ended.cancelled():
+        ended.exception()
 
 
 async def _inside(application: Application, passage: Passage, body: bytes, left: asyncio.Event, send: Send) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import MutableMapping
 from pathlib import Path
@@ -22,6 +23,7 @@ from headrace.router.events import Outcome
 from headrace.router.http_client import Response
 from headrace.router.journal import Journal
 from headrace.router.lease import fixed
+from headrace.router.litellm.application import log_kinds_only
 from headrace.router.litellm.exchange import Application, ProxyExchange, Receive, Send
 from headrace.router.litellm.passage import CURRENT, Passage
 from headrace.router.litellm.transport import PoolTransport
@@ -197,6 +199,46 @@ async def test_a_caller_that_leaves_cancels_litellm_and_frees_the_slot(services:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert outcomes(services) == [(Kind.POST, "cancelled")]
+
+
+async def words_at_the_end(scope: Scope, receive: Receive, send: Send) -> None:
+    """As LiteLLM's own handling of errors fails when a caller leaves."""
+    await placed()
+    try:
+        await asyncio.sleep(3600)
+    finally:
+        raise ValueError("the prompt, repeated")
+
+
+async def test_what_litellm_says_to_a_caller_that_has_left_is_written_nowhere(
+    services: Services, caplog: pytest.LogCaptureFixture
+) -> None:
+    task = asyncio.create_task(through(services, Caught(), words_at_the_end))
+    while not services.engine.in_flight:
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    del task
+    gc.collect()  # asyncio complains when a task goes whose exception nobody took
+    assert outcomes(services) == [(Kind.POST, "cancelled")]
+    assert "the prompt" not in caplog.text and not caplog.records, caplog.text
+
+
+async def test_tasks_that_nobody_waits_for_leave_their_kind_and_place_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def callback() -> None:
+        raise ValueError("the prompt, repeated")
+
+    asyncio.get_running_loop().set_exception_handler(log_kinds_only)
+    task = asyncio.create_task(callback())
+    await asyncio.wait({task})
+    del task
+    gc.collect()
+    (record,) = caplog.records
+    said = f"{record.getMessage()} {vars(record)}"
+    assert "ValueError" in said and "test_exchange.py:" in said and "the prompt" not in said
 
 
 class Hanging(Upstream):
