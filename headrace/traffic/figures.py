@@ -291,6 +291,12 @@ def _has_slo(policy: RouterConfig, row: Row) -> bool:
     return workload is not None and workload.time_to_first_token_s is not None
 
 
+def _vendor_s(state: Mapping[str, Any]) -> float:
+    """Instance-seconds that the vendor has counted, and will count until what is idle now has stopped: they belong to
+    the replay that left them, not to the next."""
+    return float(state.get("billedSeconds", 0.0)) + float(state.get("committedSeconds", 0.0))
+
+
 def _pool(
     policy: RouterConfig,
     name: str,
@@ -304,11 +310,7 @@ def _pool(
     config = policy.pools[name]
     mine = [row for row in served if row.pool == name]
     state, earlier = after.servers.get(name, {}), before.servers.get(name, {})
-    billed = (
-        config.instances * seconds
-        if config.dedicated
-        else float(state.get("billedSeconds", 0.0)) - float(earlier.get("billedSeconds", 0.0))
-    )
+    billed = config.instances * seconds if config.dedicated else _vendor_s(state) - _vendor_s(earlier)
     return PoolFigures(
         name=name,
         kind=config.kind,

@@ -89,6 +89,7 @@ class ModelServer:
             "coldStarts": servers.cold_starts,
             "live": servers.live,
             "billedSeconds": servers.billed_s,
+            "committedSeconds": servers.committed_s,
             "served": self.served,
             "tokensOut": servers.generated,
             "cancelled": servers.cancelled,

@@ -85,6 +85,24 @@ class Servers:
         self._expire()
         return len(self._instances)
 
+    @property
+    def committed_s(self) -> float:
+        """Instance-seconds (unscaled) that will be billed yet if nobody asks any more: idle time until instances stop,
+        and what starts that are under way still take."""
+        self._expire()
+        behaviour, now = self.behaviour, self._clock()
+        if behaviour.cold_start_s is None:
+            return 0.0
+        left = [
+            behaviour.idle_timeout_s
+            + (0.0 if one.ready.is_set() else behaviour.cold_start_s)
+            - (now - one.idle_since) * behaviour.speed
+            for one in self._instances
+            if not one.running
+        ]
+        stopping = max(0, len(self._instances) - behaviour.min_instances)
+        return sum(sorted(max(0.0, one) for one in left)[:stopping])
+
     def _bill(self) -> None:
         now = self._clock()
         self.billed_s += len(self._instances) * (now - self._billed_at) * self.behaviour.speed

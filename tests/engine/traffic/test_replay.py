@@ -29,6 +29,7 @@ from headrace_sandbox.redis import services as redis
 from headrace_sandbox.service import SandboxContext, Service
 from headrace_sandbox.traffic import services
 from headrace_sandbox.traffic.deployed import DeployedRouter
+from tests.engine.router.world import open_folder
 
 pytestmark = pytest.mark.engine
 
@@ -58,18 +59,16 @@ def deployed() -> tuple[DeployedRouter, Settings]:
 
 
 @pytest.fixture
-def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[SandboxContext, list[Service]]]:
+def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[SandboxContext, list[Service]]]:
     monkeypatch.delenv("HEADRACE_DATA", raising=False)  # the generated day alone, whatever real traces there are
-    for folder in (tmp_path, *tmp_path.parents[:3]):
-        if folder.owner() == Path.home().owner():
-            folder.chmod(folder.stat().st_mode | 0o055)  # as root, PostgreSQL runs as nobody
-    context = supervise.open_context(tmp_path / "sandbox")
-    standing = [*redis.services(context), *postgres.services(context)]
-    supervise.up(context, standing)
-    try:
-        yield context, standing
-    finally:
-        supervise.down(context.directory)
+    with open_folder() as folder:
+        context = supervise.open_context(folder / "sandbox")
+        standing = [*redis.services(context), *postgres.services(context)]
+        supervise.up(context, standing)
+        try:
+            yield context, standing
+        finally:
+            supervise.down(context.directory)
 
 
 def test_a_replay_is_counted_the_same_by_everybody_and_leaves_nothing_running(

@@ -126,7 +126,7 @@ class Replay:
         }
         self.servers = {
             "floor": {"tokensOut": 20, "billedSeconds": 480.0, "coldStarts": 0},
-            "burst": {"tokensOut": 21, "billedSeconds": 90.0, "coldStarts": 1},
+            "burst": {"tokensOut": 21, "billedSeconds": 70.0, "committedSeconds": 20.0, "coldStarts": 1},
         }
 
     @property

@@ -101,6 +101,24 @@ def test_a_replay_says_how_long_an_answer_is_and_max_tokens_still_bounds_it() ->
     assert _wanted({}) is None
 
 
+async def test_what_an_idle_instance_will_still_cost_is_known_before_it_stops() -> None:
+    now = 100.0
+    cold = Behaviour(servers=3, slots=1, cold_start_s=0.0, idle_timeout_s=60, speed=10.0)
+    servers = Servers(cold, lambda: now)
+    async with servers.slot(1):
+        now += 2.0
+        assert servers.committed_s == 0, "an instance at work is billed for its work"
+        assert servers.live == 1
+    assert (servers.billed_s, servers.committed_s) == (20.0, 60.0)
+    now += 1.0
+    assert servers.live == 1
+    assert (servers.billed_s, servers.committed_s) == (30.0, 50.0), "what was billed and what will be add up the same"
+    now += 100.0
+    assert servers.live == 0
+    assert servers.committed_s == 0
+    assert servers.billed_s == pytest.approx(80.0)
+
+
 async def test_replicas_of_a_floor_share_the_work_evenly() -> None:
     servers = Servers(Behaviour(servers=2, slots=4), time.monotonic)
     async with servers.slot(1), servers.slot(1):
