@@ -59,7 +59,7 @@ def network_policies(plan: RouterPlan, pool_namespaces: Sequence[str]) -> dict[s
 
 def _traces(plan: RouterPlan) -> dict[str, Manifest]:
     """To a collector of traces in the cluster; one outside is behind HTTPS like everything outside."""
-    if not plan.sends_traces_inside:
+    if not plan.router.traces_stay_inside:
         return {}
     address = urlsplit(plan.router.otlp_endpoint or "")
     port = address.port or (HTTPS if address.scheme == "https" else HTTP)

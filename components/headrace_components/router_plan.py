@@ -72,11 +72,6 @@ class RouterPlan:
         return self.facts.journal_outlives_stack
 
     @property
-    def sends_traces_inside(self) -> bool:
-        """Whether a collector in the cluster takes traces."""
-        return sends_traces_inside(self.router)
-
-    @property
     def serverless(self) -> bool:
         """Whether anything can be spilled to."""
         return bool(self.settings.serverless_pools)
@@ -125,12 +120,6 @@ def refuse_too_large(plan: RouterPlan) -> None:
                 reason="Kubernetes keeps it in one object, which can't be larger",
                 next_step="divide them over several environments",
             )
-
-
-def sends_traces_inside(router: RouterSettings) -> bool:
-    """Whether the collector of traces is a service of the cluster: a name without a public suffix."""
-    host = urlsplit(router.otlp_endpoint or "").hostname or ""
-    return bool(host) and (host.count(".") <= 1 or host.endswith((".svc", ".cluster.local")))
 
 
 def newest_day(book: PriceBook) -> date:
@@ -278,7 +267,7 @@ def router_facts(
             *pools,
             "data-stores",
             *(("serverless-ingress",) if open_egress else ()),
-            *(("monitoring",) if sends_traces_inside(router) else ()),
+            *(("monitoring",) if router.traces_stay_inside else ()),
         ),
         egress_to_internet=open_egress and settings.network.egress is Egress.NAT_PER_ZONE,
         journal_durable=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 from enum import StrEnum
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints
 
@@ -108,7 +109,7 @@ class RouterSettings(SettingsModel):
     """ACM certificate of the load balancer; unset means plain HTTP inside the network."""
     otlp_endpoint: str | None = Field(default=None, pattern=r"^https?://[A-Za-z0-9.-]+(:\d{1,5})?(/\S*)?$")
     """Collector of traces (OTLP over HTTP), such as http://collector.monitoring:4318: a service in a namespace with the
-    label `headrace.dev/role: monitoring`, or a public HTTPS address. Unset means no traces."""
+    label `headrace.dev/role: monitoring`, or a public HTTPS address on port 443. Unset means no traces."""
     api_keys: dict[KeyId, ApiKey] = Field(default_factory=dict)
     """Keys by the name that records show."""
     price_date: date | None = None
@@ -134,3 +135,9 @@ class RouterSettings(SettingsModel):
     """Largest request body in KiB."""
     drain_timeout_s: int = Field(default=120, ge=1)
     """Seconds that a stopping replica gives its streams."""
+
+    @property
+    def traces_stay_inside(self) -> bool:
+        """Whether the collector of traces is a service of the cluster: a name without a public suffix."""
+        host = urlsplit(self.otlp_endpoint or "").hostname or ""
+        return bool(host) and (host.count(".") <= 1 or host.endswith((".svc", ".cluster.local")))

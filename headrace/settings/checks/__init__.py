@@ -32,7 +32,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     traffic.router_names_what_exists,
     canaries.pools_run_what_conversations_get,
     traffic.spill_thresholds_are_in_order,
-    traffic.router_replicas_are_in_order,
+    traffic.traces_have_a_way,
     traffic.api_keys_name_what_exists,
     money.quotas_fit_the_pools,
     money.budgets_add_up,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import ip_address
+from urllib.parse import SplitResult, urlsplit
 
 from headrace.errors import Problem
 from headrace.settings.checks.compute import unknown
+from headrace.settings.network import Egress
 from headrace.settings.tree import Settings
 
 
@@ -51,17 +54,50 @@ def spill_thresholds_are_in_order(settings: Settings) -> Iterator[Problem]:
         )
 
 
-def router_replicas_are_in_order(settings: Settings) -> Iterator[Problem]:
-    """The most replicas are not fewer than the least."""
-    router = settings.router
-    if router.max_replicas < router.min_replicas:
+def traces_have_a_way(settings: Settings) -> Iterator[Problem]:
+    """The collector of traces is where the router's network policies let it send: nothing else says that they are
+    lost."""
+    endpoint = settings.router.otlp_endpoint
+    if endpoint is None:
+        return
+    rule, next_step = _way_of_traces(urlsplit(endpoint), settings)
+    if rule:
         yield Problem(
-            path="router.maxReplicas",
-            value=router.max_replicas,
-            rule=f"it must be at least minReplicas ({router.min_replicas})",
-            reason="the autoscaler keeps the number between both",
-            next_step="raise it",
+            path="router.otlpEndpoint",
+            value=endpoint,
+            rule=rule,
+            reason="the router reaches no other collector, and its traces would be lost",
+            next_step=next_step,
         )
+
+
+def _way_of_traces(address: SplitResult, settings: Settings) -> tuple[str, str]:
+    """The rule that an address breaks, if any, and what to do."""
+    host, inside = address.hostname or "", "run a collector in the cluster, and name that: it can pass them on"
+    try:
+        port = address.port
+    except ValueError:
+        return "its port must be at most 65535", "correct it"
+    if settings.router.traces_stay_inside:
+        if "." in host:
+            return "", ""
+        return (
+            "it must name the collector's namespace",
+            f"write {host}.NAMESPACE, of a namespace with the label headrace.dev/role: monitoring",
+        )
+    if address.scheme != "https" or port not in {None, 443} or _not_public(host):
+        return "outside of the cluster it must be a public HTTPS address on port 443", inside
+    if settings.network.egress is Egress.NONE:
+        return "without a way out of the network (network.egress) it must be in the cluster", inside
+    return "", ""
+
+
+def _not_public(host: str) -> bool:
+    """Whether a literal address is private, loopback or link-local; of a name nobody knows."""
+    try:
+        return not ip_address(host).is_global
+    except ValueError:
+        return False
 
 
 def api_keys_name_what_exists(settings: Settings) -> Iterator[Problem]:

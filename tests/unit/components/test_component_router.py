@@ -399,7 +399,7 @@ def test_the_audit_trail_is_locked_for_as_long_as_the_settings_say(production_st
         ({"apiKeys": {"k": {"sha256": "0" * 64, "tenant": "nobody", "project": "x"}}}, "tenant"),
         ({"apiKeys": {"k": {"sha256": "0" * 64, "tenant": "search", "project": "nothing"}}}, "project"),
         ({"apiKeys": {"k": {"sha256": "abc", "tenant": "search", "project": "assistant"}}}, "sha256"),
-        ({"minReplicas": 4, "maxReplicas": 3}, "maxReplicas"),
+        ({"minReplicas": 4, "maxReplicas": 3}, "minReplicas"),
         ({"instanceType": "m7i.huge"}, "instanceType"),
         ({"image": "ghcr.io/acme/headrace-router:latest"}, "image"),
     ],

@@ -519,6 +519,32 @@ CASES: list[tuple[str, list[Callable[[Tree], None]], str]] = [
         ),
     ),
     (
+        "a collector of traces on a port that nothing leads to",
+        [put("router.otlpEndpoint", "https://otlp.example.com:4318")],
+        (
+            "router.otlpEndpoint is 'https://otlp.example.com:4318': outside of the cluster it must be a public HTTPS address on "
+            "port 443, because the router reaches no other collector, and its traces would be lost; run a collector in the "
+            "cluster, and name that: it can pass them on."
+        ),
+    ),
+    (
+        "a collector of traces without a namespace",
+        [put("router.otlpEndpoint", "http://collector:4318")],
+        (
+            "router.otlpEndpoint is 'http://collector:4318': it must name the collector's namespace, because the router reaches "
+            "no other collector, and its traces would be lost; write collector.NAMESPACE, of a namespace with the label "
+            "headrace.dev/role: monitoring."
+        ),
+    ),
+    (
+        "more replicas at least than at most",
+        [put("router.minReplicas", 5), put("router.maxReplicas", 4)],
+        (
+            "router.minReplicas is 5: it must be at most maxReplicas (4), because the least can't exceed the most; lower it, or "
+            "raise maxReplicas."
+        ),
+    ),
+    (
         "an ARM machine for an x86 image",
         [put("router.instanceType", "m7g.xlarge")],
         (
