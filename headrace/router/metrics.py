@@ -105,6 +105,7 @@ class Metrics:
         self._upstream_errors = Count("upstream_errors", "Failed attempts by kind.", "pool", "kind")
         self._abandoned = Count("abandoned_streams", "Answers whose caller went away.", "workload", "tenant")
         self._stopped = Count("callers_stopped", "Requests refused by the breaker of their caller.", "tenant")
+        self._malformed = Count("malformed_requests", "Requests with a form that is nobody's work, by code.", "code")
         self._unauthorized = Count("unauthorized_requests", "Requests without a valid key.")
         self._tokens = Count("tokens", "Tokens by direction.", "workload", "tenant", "pool", "direction")
         self._cost = Count("cost_usd", "Cost of requests in US dollars.", "workload", "tenant", "project", "pool")
@@ -124,6 +125,10 @@ class Metrics:
     def unauthorized(self) -> None:
         """A request came without a valid key."""
         self._unauthorized.values[()] += 1
+
+    def malformed(self, code: str) -> None:
+        """A request was refused for its form. It is in no ledger: it names no work."""
+        self._malformed.values[(code,)] += 1
 
     def caller_stopped(self, tenant: str) -> None:
         """The breaker of a caller refused a request."""

@@ -176,6 +176,8 @@ class Api:
     # -- inside -------------------------------------------------------------------------------------------------------
 
     def _closing(self, refusal: Refusal) -> bytes:
+        if refusal is not _UNKNOWN_KEY:
+            self.services.metrics.malformed(refusal.code)
         headers, body = _error(refusal, request_id(self._instance))
         return head_of(refusal.status, headers, length=len(body), close=True) + body
 
@@ -187,6 +189,7 @@ class Api:
             return None
         body = _parsed(request.body)
         if isinstance(body, Refusal):
+            self.services.metrics.malformed(body.code)
             return body
         return await self._work(request, reply, identifier, ENDPOINTS[path], body, caller)
 
@@ -204,6 +207,7 @@ class Api:
             residencies=self._residencies,
         )
         if isinstance(parsed, Refusal):
+            services.metrics.malformed(parsed.code)
             return parsed
         if endpoint == "embeddings":  # they come whole, whatever is asked
             body.pop("stream", None)

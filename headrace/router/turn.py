@@ -131,6 +131,7 @@ class Turn:
         stopped = services.callers.admit(self._who, mark, self.arrived)
         if stopped is not None:
             services.metrics.caller_stopped(self.facts.tenant)
+            services.metrics.refused(self.facts, stopped)
             services.journal.refuse(self._base, self.facts, stopped, self.policy)
             self._ended = True
             return stopped
