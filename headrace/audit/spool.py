@@ -6,9 +6,10 @@ death of the process. A thread forces it to disk: at once where somebody holds a
 and not before, and within `REST_S` otherwise. So a machine that dies takes at most the last `REST_S` of what nobody
 waited for.
 
-When as many entries wait for the disk as fit, `append` raises `Pushback`; when the disk fails, every later `append`
-raises `SpoolBroken` until restart, because after a failed sync nobody knows what is on disk (the kernel may have
-dropped the pages).
+When as many entries wait for the disk as fit, or the volume is nearly full, `append` raises `Pushback` until there is
+room again: what is left of the volume is for the outcomes of what was let in, and for dropping what was drained. When
+the disk fails, every later `append` raises `SpoolBroken` until restart, because after a failed sync nobody knows what
+is on disk (the kernel may have dropped the pages).
 
 What can't be read is set aside (see `quarantine`) and reading goes on behind it. Only an entry that is whole and not
 the one that was written stops a start: somebody changed it.
@@ -53,13 +54,17 @@ MOST_WAITING: Final = 20_000
 REST_S: Final = 0.05
 # How long an entry that is not urgent waits for others to be written with.
 COMPANY_S: Final = 0.005
+# What is kept free of the volume, and at most which part of it; how often that is looked at.
+RESERVE_BYTES: Final = 32 << 20
+_RESERVE_PART: Final = 20
+_LOOK_S: Final = 0.5
 # A thread that reads a whole segment lets requests go first: after so many entries it rests.
 _AT_ONCE: Final = 32
 _BREATH_S: Final = 0.001
 
 
 class Pushback(Exception):
-    """As many entries wait for the disk as may; try later."""
+    """As many entries wait for the disk as may, or the volume is nearly full; try later."""
 
 
 class TooLong(Exception):
@@ -104,6 +109,9 @@ class Spool:
         self._broken: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._flushing = self._lingering = False
+        self._low = self._empty = False  # the volume has only what is reserved; has half of that
+        self._look_at = 0.0
+        self._look()
         self._place: Place | None = None  # behind what `links_from` gave last
         self.lost = 0
         """Entries that had a place and could not be written."""
@@ -114,7 +122,16 @@ class Spool:
     @property
     def healthy(self) -> bool:
         """Whether entries can be recorded."""
-        return self._broken is None and not self._stopping and self.waiting < MOST_WAITING
+        return self.trouble is None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why entries can't be recorded."""
+        if self._broken is not None:
+            return f"{self._broken}; restart it when the disk is well"
+        if self._low:
+            return "its volume is nearly full: it goes on when entries have reached the sink, or the volume has grown"
+        return "the disk is slow" if self._stopping or self.waiting >= MOST_WAITING else None
 
     @property
     def waiting(self) -> int:
@@ -146,6 +163,8 @@ class Spool:
             raise SpoolBroken(f"the journal can't be written ({self._broken})") from self._broken
         if self._next - self.durable >= MOST_WAITING or self._stopping:
             raise Pushback(f"{self.waiting} entries wait for the disk")
+        if self._low and (soon or self._empty):
+            raise Pushback("the volume is nearly full")
         record = entry if isinstance(entry, bytes) else canonical(entry)
         if len(record) > LARGEST_FRAME - HASH:
             raise TooLong(f"an entry of {len(record)} bytes")
@@ -316,12 +335,21 @@ class Spool:
             if self._broken is not None:
                 self._retired += retired
                 return
+            if time.monotonic() >= self._look_at:
+                self._look()
             if written > self.durable:
                 self._sync(handle, retired)
                 self.durable = written
                 self._tell()
             elif stopping:
                 return
+
+    def _look(self) -> None:
+        """How full the volume is."""
+        self._look_at = time.monotonic() + _LOOK_S
+        free, total = self._files.free(self.directory)
+        reserve = min(RESERVE_BYTES, total // _RESERVE_PART)
+        self._low, self._empty = free < reserve, free < reserve // 2
 
     def _sync(self, handle: int, retired: list[int]) -> None:
         """Forces full segments to disk, then the new one's name, then what it holds: no later entry before these."""

@@ -35,6 +35,11 @@ class Files:
         finally:
             os.close(handle)
 
+    def free(self, path: Path) -> tuple[int, int]:
+        """Bytes of a directory's volume that are free, and all of them."""
+        found = os.statvfs(path)
+        return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+
     def replace(self, source: Path, target: Path) -> None:
         """Renames over."""
         source.replace(target)

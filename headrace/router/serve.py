@@ -100,6 +100,7 @@ class Router:
         self._api: Api | None = None
         self._starter: Starter | None = None
         self._pool_log = PoolLog()
+        self._why: str | None = "starting"
         self._instance = f"{options.replica}-{secrets.token_hex(6)}"
         self._server: Server | None = None
         self._admin: web.ServerRunner | None = None
@@ -248,8 +249,9 @@ class Router:
         """Why the router should get no requests; None when it can decide and can record."""
         if self._stop.is_set() or self.engine.draining:
             return "draining"
-        if not self.spool.healthy:
-            return "the journal can't be written"
+        trouble = self.spool.trouble
+        if trouble is not None:
+            return f"the journal can't be written ({trouble})"
         if self.options.redis_url is not None and not any(self.engine.state.leases.values()):
             return "no shares of the limits yet"
         if self.leaser is not None and self.leaser.counting:
@@ -262,7 +264,18 @@ class Router:
     def _tick(self) -> None:
         now = self.calendar.now()
         self.engine.tick(period=now.strftime("%Y-%m"), min_instances=min_instances(self.engine.policy, now))
+        self._tell_readiness(self.not_ready())
         self._pool_log.step(self.engine.state.pools, self.metrics.last_errors)
+
+    def _tell_readiness(self, why: str | None) -> None:
+        """The log says when and why the router stops being ready, and when it is again."""
+        if why == self._why:
+            return
+        self._why = why
+        if why is None:
+            _LOG.info("ready")
+        elif why != "draining":
+            _LOG.error("not ready: no requests should come here", extra={"fields": {"reason": why}})
 
     async def _scraping(self) -> None:
         while True:
