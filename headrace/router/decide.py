@@ -45,6 +45,11 @@ _FINAL: Final = {
 }
 
 
+# Grounds of a floor that has a line to wait in.
+_WAITABLE: Final = frozenset({Ground.FULL, Ground.SATURATED, Ground.LAST_SLOTS})
+_ILL: Final = frozenset({Ground.EXCLUDED, Ground.BREAKER, Ground.PUSHED_BACK})
+
+
 @dataclass(slots=True)
 class _Candidate:
     """A pool that may take the request, and the most that it would take there."""
@@ -164,7 +169,7 @@ def _unaffordable(
             short = lacks(candidate.cost)
             if short is not None:
                 first = first or short
-                removed.append((candidate.name, Ground.BUDGET))
+                removed.append((candidate.name, Ground.BUDGET if short.kind == "money" else Ground.LIMIT))
                 side.remove(candidate)
     return None if floors or overflow else first
 
@@ -236,7 +241,7 @@ def _interactive(
         if len(free) > 1:
             chosen = min(free, key=lambda c: (capacity.share_of_slots(c.name, c.config, c.view, state), c.name))
         return _route(chosen, tokens, Reason.FLOOR_FREE, removed)
-    removed += [(c.name, Ground.SATURATED if c.view.saturated else Ground.FULL) for c in floors]
+    removed += [(c.name, _taken(c, state)) for c in floors]
     offers: list[tuple[_Candidate, Offer]] = []
     for candidate in overflow:
         made = _offer(request, candidate, state, policy)
@@ -245,15 +250,15 @@ def _interactive(
         else:
             offers.append((candidate, made))
     queue = _shortest_queue(floors, state, policy.spill)
+    patience = policy.spill.patience_s - request.waited_s
     if offers:
         best, made = min(offers, key=lambda item: (item[1].answer_s, item[1].cold, item[0].name))
-        if queue is None or _spills(request, workload, queue, made, policy.spill):
-            reason = _spill_reason(request, floors, state, policy)
+        if queue is None or patience <= 0 or _spills(request, workload, queue, made, policy.spill):
+            reason = _spill_reason(request, floors, removed, state, policy)
             return _route(best, tokens, reason, removed, cold=made.cold, joins=made.joins)
-        removed.append((best.name, Ground.SLOWER))
-    patience = policy.spill.patience_s - request.waited_s
+        removed += [(candidate.name, Ground.SLOWER) for candidate, _ in offers]
     if queue is None or patience <= 0:
-        return _nowhere(request, removed, policy)
+        return _nowhere(request, removed, policy, patience)
     chosen, wait_s = queue
     longest = patience
     if offers:
@@ -265,6 +270,13 @@ def _offer(request: RequestFacts, candidate: _Candidate, state: State, policy: R
     return capacity.offer(
         candidate.name, candidate.config, candidate.view, state, policy, prompt_tokens=request.prompt_tokens
     )
+
+
+def _taken(floor: _Candidate, state: State) -> Ground:
+    """Why no slot of a floor is free."""
+    if capacity.slots(floor.name, floor.config, floor.view, state) <= 0:
+        return Ground.NO_SLOTS
+    return Ground.SATURATED if floor.view.saturated else Ground.FULL
 
 
 def _slack(request: RequestFacts, workload: WorkloadConfig, floor: _Candidate, spill: Spill) -> float:
@@ -316,16 +328,19 @@ def _shortest_queue(
     return chosen, wait_s
 
 
-def _spill_reason(request: RequestFacts, floors: list[_Candidate], state: State, policy: RouterConfig) -> Reason:
+def _spill_reason(
+    request: RequestFacts,
+    floors: list[_Candidate],
+    removed: list[tuple[str, Ground]],
+    state: State,
+    policy: RouterConfig,
+) -> Reason:
+    """A floor that is full, reports so, or is ill; one that may never take the request is none for it."""
     if floors:
         full = any(capacity.free_slots(c.name, c.config, c.view, state) <= 0 for c in floors)
         return Reason.SPILL_FULL if full else Reason.SPILL_SIGNAL
-    own = [
-        name
-        for name, config in policy.candidates[request.workload]
-        if config.dedicated and config.workload == request.workload and config.release == request.release
-    ]
-    return Reason.SPILL_DOWN if own else Reason.NO_FLOOR
+    ill = any(ground in _ILL and policy.pools[name].dedicated for name, ground in removed)
+    return Reason.SPILL_DOWN if ill else Reason.NO_FLOOR
 
 
 def _batch(
@@ -352,10 +367,8 @@ def _batch(
         lines.append(candidate)
         # Other replicas may hold shares of a floor that stands still: then a wide request may begin with theirs.
         begins = shared and not view.taken and candidate.slots <= int(_serving(config, view) * stop_at)
-        if slots <= 0 or view.taken >= slots:
-            removed.append((candidate.name, Ground.FULL))
-        elif view.saturated:
-            removed.append((candidate.name, Ground.SATURATED))
+        if view.saturated or view.taken >= slots:
+            removed.append((candidate.name, _taken(candidate, state)))
         elif (view.taken + (candidate.slots if shared else 1) > most and not begins) or (
             most < slots and (view.phase is not Phase.STEADY or view.waiting)
         ):
@@ -377,7 +390,7 @@ def _batch(
     patience = policy.spill.batch_patience_s - request.waited_s
     queue = _shortest_queue(lines, state, policy.spill, batch=True)
     if queue is None or patience <= 0:
-        return _nowhere(request, removed, policy)
+        return _nowhere(request, removed, policy, patience)
     return Wait(pool=queue[0].name, seconds=max(_SHORTEST_WAIT_S, patience), removed=tuple(removed))
 
 
@@ -391,7 +404,9 @@ def _shared(candidate: _Candidate, policy: RouterConfig) -> bool:
     return policy.workloads[candidate.config.workload].workload_class is not WorkloadClass.BATCH
 
 
-def _nowhere(request: RequestFacts, removed: list[tuple[str, Ground]], policy: RouterConfig) -> Refusal:
+def _nowhere(
+    request: RequestFacts, removed: list[tuple[str, Ground]], policy: RouterConfig, patience_s: float
+) -> Refusal:
     """The refusal that names, for each pool, why not; final where no waiting can change it."""
     grounds = [ground for _, ground in removed]
     # What serverless pools leave to a floor comes to nothing with the floor.
@@ -408,10 +423,15 @@ def _nowhere(request: RequestFacts, removed: list[tuple[str, Ground]], policy: R
             sentence=f"no pool is deployed for the workload {request.workload!r}",
             next_step="deploy a pool for it",
         )
+    sentence = _each(removed)
+    if patience_s <= 0:
+        sentence += f"; it has waited {request.waited_s:.3g} s"
+    elif any(policy.pools[name].dedicated and ground in _WAITABLE for name, ground in removed):
+        sentence += "; the line for it is full"
     return Refusal(
         status=_UNAVAILABLE,
         code="no_capacity",
-        sentence=_each(removed),
+        sentence=sentence,
         next_step="try again after the time in Retry-After",
         retry_after_s=max(1.0, policy.breaker.open_s if Ground.BREAKER in grounds else policy.spill.patience_s / 2),
         removed=tuple(removed),

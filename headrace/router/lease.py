@@ -203,7 +203,7 @@ def shortages(decision: Decision, state: State, policy: RouterConfig) -> dict[st
         if pool is None:
             continue
         hourly = pool.nano_usd_per_instance_second * capacity.HOUR_S
-        if ground is Ground.FULL:
+        if ground in (Ground.FULL, Ground.NO_SLOTS):
             if isinstance(decision, Wait):
                 continue  # whoever waits is counted in the queue
             found[f"pool/{name}/slots"] = capacity.in_shares(pool, state.pools[name], 1)

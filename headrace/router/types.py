@@ -60,7 +60,9 @@ class Ground(StrEnum):
     PROVIDER_CAP = "provider-cap"
     SPEND = "spend"
     BUDGET = "budget"
+    LIMIT = "limit"
     FULL = "full"
+    NO_SLOTS = "no-slots"
     SATURATED = "saturated"
     LAST_SLOTS = "last-slots"
     FLOOR_ONLY = "floor-only"
@@ -80,7 +82,9 @@ GROUND_TEXT: Final[Mapping[Ground, str]] = {
     Ground.PROVIDER_CAP: "the provider's account limit is reached",
     Ground.SPEND: "another instance would exceed the spend ceiling",
     Ground.BUDGET: "its worst-case cost does not fit the budget",
+    Ground.LIMIT: "a limit of requests or tokens has no room",
     Ground.FULL: "all its slots are in use",
+    Ground.NO_SLOTS: "it has no slots here: none of its model servers serves, or this replica has no share of it",
     Ground.SATURATED: "its model servers report a queue or a full KV cache",
     Ground.LAST_SLOTS: "batch work never takes the last slots",
     Ground.FLOOR_ONLY: "batch work waits for idle floor",
@@ -271,11 +275,15 @@ Decision = Route | Wait | Refusal
 
 def explain(request: RequestFacts, decision: Decision) -> str:
     """The decision in one line."""
-    who = f"{request.workload} ({request.workload_class.value}) of {request.tenant}/{request.project}"
+    who = (
+        f"{request.workload} ({request.release}, {request.workload_class.value}) of {request.tenant}/{request.project}"
+    )
     others = "; ".join(f"not {pool}: {GROUND_TEXT[ground]}" for pool, ground in decision.removed)
     tail = f" [{others}]" if others else ""
     if isinstance(decision, Route):
-        how = " (cold start)" if decision.cold else ""
+        how = (" (a start of another's)" if decision.joins else " (cold start)") if decision.cold else ""
+        if decision.slots > 1:
+            how += f" ({decision.slots} slots)"
         return f"{who} -> {decision.pool}{how}: {decision.reason.value}{tail}"
     if isinstance(decision, Wait):
         return f"{who} -> waits up to {decision.seconds:.3g} s for {decision.pool}{tail}"

@@ -454,6 +454,12 @@ def test_patience_ends() -> None:
     policy = config(pools={"floor": pool(instances=1, slotsPerInstance=1)})
     current, _ = fill(state(policy), policy, 1)
     assert isinstance(decide(request(waited_s=11.0), current, policy), Refusal)
+    both = config(pools={"floor": pool(instances=1, slotsPerInstance=1), "burst": overflow()})
+    current, _ = fill(state(both), both, 1)
+    assert isinstance(decide(request(waited_s=9.0), current, both), Wait), "in five seconds, it is said all the time"
+    decision = decide(request(waited_s=11.0), current, both)
+    assert isinstance(decision, Route), "it was refused, though an instance could start"
+    assert (decision.pool, decision.reason, decision.cold) == ("burst", Reason.SPILL_FULL, True)
 
 
 def test_a_limit_without_a_lease_lets_nothing_through() -> None:
