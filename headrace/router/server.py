@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
@@ -46,6 +47,13 @@ _UNKNOWN_KEY: Final = Refusal(
     code="invalid_api_key",
     sentence="the API key is missing or unknown",
     next_step="send Authorization: Bearer <key>",
+)
+_NAME: Final = re.compile(r"[a-z0-9-]+")
+_NO_MODEL: Final = Refusal(
+    status=404,
+    code="model_not_found",
+    sentence="this key may not use the model, or there is none of that name",
+    next_step="GET /v1/models lists what this key may use",
 )
 _ERROR_TYPES: Final = {
     400: "invalid_request_error",
@@ -137,8 +145,8 @@ class Api:
         if caller is None:
             self.services.metrics.unauthorized()
             return self._closing(_UNKNOWN_KEY)
-        known = path == _MODELS or path in ENDPOINTS
-        if not known or request.method != ("GET" if path == _MODELS else "POST"):
+        known = _of_models(path) or path in ENDPOINTS
+        if not known or request.method != ("GET" if _of_models(path) else "POST"):
             return self._closing(_nothing(path, known=known))
         request.context = caller
         return None
@@ -184,9 +192,8 @@ class Api:
     async def _dispatch(self, request: Request, reply: Reply, identifier: str) -> Refusal | None:
         caller: Caller = request.context
         path = request.target.partition("?")[0]
-        if path == _MODELS:
-            self._models(caller, reply, identifier)
-            return None
+        if _of_models(path):
+            return self._models(caller, path.removeprefix(_MODELS).removeprefix("/"), reply, identifier)
         body = _parsed(request.body)
         if isinstance(body, Refusal):
             self.services.metrics.malformed(body.code)
@@ -229,11 +236,23 @@ class Api:
             span.ended(refusal.status, refusal.code)
         return refusal
 
-    def _models(self, caller: Caller, reply: Reply, identifier: str) -> None:
+    def _models(self, caller: Caller, wanted: str, reply: Reply, identifier: str) -> Refusal | None:
+        """The workloads that a key may use, or the one that is `wanted`."""
         workloads = self.services.engine.policy.workloads
         names = [name for name in workloads if caller.workloads is None or name in caller.workloads]
         data = [{"id": name, "object": "model", "created": 0, "owned_by": "headrace"} for name in sorted(names)]
-        reply.whole(200, f"{_JSON}X-Request-Id: {identifier}\r\n", orjson.dumps({"object": "list", "data": data}))
+        found: Any = {"object": "list", "data": data}
+        if wanted:
+            found = next((one for one in data if one["id"] == wanted), None)
+            if found is None:
+                return _NO_MODEL
+        reply.whole(200, f"{_JSON}X-Request-Id: {identifier}\r\n", orjson.dumps(found))
+        return None
+
+
+def _of_models(path: str) -> bool:
+    """Whether it is the list of models, or one of them: a name holds no slash and no encoding."""
+    return path == _MODELS or (path.startswith(_MODELS + "/") and _NAME.fullmatch(path, len(_MODELS) + 1) is not None)
 
 
 def _nothing(path: str, *, known: bool) -> Refusal:
@@ -242,9 +261,9 @@ def _nothing(path: str, *, known: bool) -> Refusal:
             status=404,
             code="not_found",
             sentence="there is nothing here",
-            next_step=f"use one of {', '.join(ENDPOINTS)}",
+            next_step=f"use one of {', '.join((*ENDPOINTS, _MODELS))}",
         )
-    method = "GET" if path == _MODELS else "POST"
+    method = "GET" if _of_models(path) else "POST"
     return Refusal(status=405, code="method_not_allowed", sentence=f"use {method}", next_step=f"use {method}")
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import aiohttp
 import psutil
 import pytest
+from yarl import URL
 
 from headrace.audit.chain import Intact, Link, verify
 from headrace.audit.ledger import fold
@@ -77,6 +78,13 @@ async def test_the_api_of_openai_is_served_and_every_request_is_recorded_once(
                 replica.url("/v1/models"), headers={"Authorization": f"Bearer {KEYS['search']}"}
             ) as models:
                 assert [model["id"] for model in (await models.json())["data"]] == ["chat", "digest"]
+            for name, status in (("chat", 200), ("none", 404), ("", 404), ("chat/x", 404), ("ch%61t", 404)):
+                async with session.get(
+                    URL(replica.url(f"/v1/models/{name}"), encoded=True),
+                    headers={"Authorization": f"Bearer {KEYS['search']}"},
+                ) as model:
+                    told = await model.json()
+                    assert (model.status, told.get("id", "")) == (status, "chat" if status == 200 else ""), name
             for path, body in (
                 ("/v1/completions", {"model": "chat", "prompt": "once", "max_tokens": 3}),
                 ("/v1/embeddings", {"model": "chat", "input": ["a", "b"]}),
