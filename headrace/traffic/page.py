@@ -97,7 +97,7 @@ def headline(day: Figures) -> tuple[tuple[str, str], ...]:
         ),
         *((f"{one.workload}: first token in {one.limit_s:g} s", percent(one.attained)) for one in day.slo),
         ("spilled", f"{day.spilled:,} ({percent(day.spilled / max(1, day.served))})"),
-        ("cold starts, of them started ahead by the router", f"{day.cold_starts:,}, {day.started_ahead:,}"),
+        ("cold starts; starts that the router asked for ahead", f"{day.cold_starts:,}; {day.started_ahead:,}"),
         ("refused", f"{refused:,} ({', '.join(f'{name} {count}' for name, count in day.refusals.items()) or 'none'})"),
         ("cost per 1,000 tokens", usd(day.per_thousand(day.usd))),
     )
