@@ -32,7 +32,7 @@ Address = tuple[int, int, int, str, tuple[Any, ...]]
 
 
 class ConnectFailed(Exception):
-    """No connection could be made; nothing was sent."""
+    """No connection could be made; nothing was sent. Its text is a label: `connect`, `name` or `certificate`."""
 
 
 class ConnectTimedOut(ConnectFailed):
@@ -258,6 +258,13 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
 
+def _why(error: OSError | UnicodeError) -> str:
+    """What an operator has to look at."""
+    if isinstance(error, ssl.SSLError):
+        return "certificate"
+    return "name" if isinstance(error, socket.gaierror | UnicodeError) else "connect"
+
+
 async def _look_up(origin: Origin) -> list[Address]:
     found = await asyncio.get_running_loop().getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
     return [*found]
@@ -316,7 +323,7 @@ class Client:
         except (OSError, UnicodeError) as error:  # UnicodeError: a host that is no name
             if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
                 raise OutOfFiles from None
-            raise ConnectFailed(type(error).__name__) from None
+            raise ConnectFailed(_why(error)) from None
         self._all.add(connection)
         return connection
 

@@ -155,8 +155,8 @@ class Upstream:
         except OutOfFiles:
             self._out_of_files()
             raise UpstreamError("out-of-files", Outcome.CANCELLED) from None
-        except ConnectFailed:
-            raise UpstreamError("connect", Outcome.FAILED) from None
+        except ConnectFailed as error:
+            raise UpstreamError(str(error) or "connect", Outcome.FAILED) from None
         except (Broken, OSError, ValueError):
             raise UpstreamError("broken-head", Outcome.FAILED) from None
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from headrace.audit import spool as spool_module
 from headrace.audit.spool import RESERVE_BYTES, Pushback, Spool
 from headrace.audit.spool_base import Files
 from tests.unit.audit.test_chain import entry
@@ -29,7 +30,10 @@ def wait_for(true: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_a_volume_that_fills_up_takes_outcomes_and_no_new_work_until_it_has_room(tmp_path: Path) -> None:
+def test_a_volume_that_fills_up_takes_outcomes_and_no_new_work_until_it_has_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool_module, "_LOOK_S", 0.01)
     files = Volume()
     spool = Spool(tmp_path, "w1", files=files)
     try:

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import resource
 import socket
+import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from headrace.router.config import from_json
 from headrace.router.health import PoolLog
 from headrace.router.http_client import Address, Client, Connection, Origin, OutOfFiles
 from headrace.router.process import raise_open_files
 from headrace.router.types import Circuit, PoolView
+from headrace.router.upstream import Upstream, UpstreamError
 from tests.unit.router.test_http import Wire
+from tests.unit.router.worlds import document
 
 HUNG = Origin("lame.example", 443, False)
 
 
 @pytest.fixture
-def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+async def resolver(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[str]]:
     """Look-ups as the system makes them, in the loop's threads; that of `HUNG` doesn't come back."""
     asked: list[str] = []
     release = threading.Event()
@@ -34,7 +39,7 @@ def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     yield asked
-    release.set()
+    release.set()  # before the loop ends: it waits for its threads
 
 
 async def test_a_name_that_hangs_holds_up_no_other(resolver: list[str]) -> None:
@@ -108,3 +113,26 @@ def test_the_log_says_once_that_a_pool_fails_and_once_that_it_answers(caplog: py
         "a pool answers again",
     ]
     assert vars(caplog.records[0])["fields"]["lastFailure"] == "no-answer"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ssl.SSLCertVerificationError(1, "certificate has expired"), "certificate"),
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "name"),
+        (ConnectionRefusedError(111, "Connection refused"), "connect"),
+    ],
+)
+async def test_what_is_wrong_with_a_pool_is_told_apart(
+    monkeypatch: pytest.MonkeyPatch, error: OSError, kind: str
+) -> None:
+    async def connect(*_: object, **__: object) -> Any:
+        raise error
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", connect)
+    upstream = Upstream()
+    pool = from_json(json.dumps(document())).pools["floor"]
+    with pytest.raises(UpstreamError) as raised:
+        await upstream.open(pool, "completions", b"{}", "")
+    assert raised.value.failure.kind == kind, "the metric and the log name it"
+    upstream.close()
