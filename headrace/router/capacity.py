@@ -36,7 +36,7 @@ class Offer:
 
 def slots_of(config: PoolConfig, request: RequestFacts) -> int:
     """Slots that a request takes: its model server works on each of its texts in one, and it goes to one server."""
-    return min(request.sequences, config.slots_per_instance)
+    return 1 if request.sequences == 1 else min(request.sequences, config.slots_per_instance)
 
 
 def busy(config: PoolConfig, in_flight: int) -> int:
@@ -80,13 +80,13 @@ def free_slots(name: str, config: PoolConfig, view: PoolView, state: State) -> i
     A request enters where one is free. What it takes beyond waits in the model server, and nobody enters until then: to
     hold it back until there is room for all would leave slots empty meanwhile, or let smaller ones pass it for ever.
     """
-    return slots(name, config, view, state) - view.taken
+    return slots(name, config, view, state) - view.in_flight - view.extra
 
 
 def share_of_slots(name: str, config: PoolConfig, view: PoolView, state: State) -> float:
     """Used share of a floor's slots, 1 where there are none."""
     share = slots(name, config, view, state)
-    return view.taken / share if share > 0 else 1.0
+    return (view.in_flight + view.extra) / share if share > 0 else 1.0
 
 
 def fresh(view: PoolView, now: float, limit_s: float) -> bool:

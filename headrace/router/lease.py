@@ -100,7 +100,8 @@ def used(state: State, policy: RouterConfig, names: Collection[str]) -> dict[str
     for name, pool in policy.pools.items():
         if pool.dedicated:
             view = state.pools[name]
-            found[f"pool/{name}/slots"] = capacity.in_shares(pool, view, view.taken)
+            # What waits in a model server for a slot takes none of others' shares.
+            found[f"pool/{name}/slots"] = capacity.in_shares(pool, view, view.taken - view.over)
         else:
             found[f"pool/{name}/instances"] = alive[name]
             found[f"pool/{name}/spend"] = spend[name]

@@ -92,6 +92,8 @@ def observe(state: State, event: Event, policy: RouterConfig) -> State:
             )
             view = state.pools[name]
             _move(view, _config(state, name, policy), now, 1, event.route.slots)
+            if event.route.slots > 1 and name in policy.pools:
+                view.over = max(0, view.taken - capacity.slots(name, policy.pools[name], view, state))
             if event.route.cold and not event.route.joins:
                 view.starting = (*view.starting, now)
             if view.circuit is not Circuit.CLOSED:
@@ -255,6 +257,7 @@ def _finished(state: State, event: Finished, now: float, policy: RouterConfig) -
     view = state.pools[name]
     idle = view.idle
     _move(view, _config(state, name, policy), now, -1, event.route.slots)
+    view.over = max(0, view.over - event.route.slots)
     if (
         event.route.reason is Reason.START_AHEAD
         and event.outcome is Outcome.OK

@@ -162,10 +162,11 @@ class Account:
 class PoolView:
     """A pool as this replica knows it. In-flight work is exact; `queue` and `kv_use` are as old as `scraped_at`.
 
-    `in_flight` counts requests, `extra` the slots that they take beside one each; the lines are in slots that those who
-    wait will take. `first_token_s` is the mean over prompts whose mean is `prompt_mean` tokens; `prompt_var` and
-    `prompt_cov` (with the seconds) say what a longer one adds. `queue` is of texts that model servers keep waiting
-    beside the `extra` ones, which are counted here.
+    `in_flight` counts requests, `extra` the slots that they take beside one each; `over` those of them that were above
+    this replica's share when a request of several texts entered, and wait in a model server. The lines are in slots
+    that those who wait will take. `first_token_s` is the mean over prompts whose mean is `prompt_mean` tokens;
+    `prompt_var` and `prompt_cov` (with the seconds) say what a longer one adds. `queue` is of texts that model servers
+    keep waiting beside the `extra` ones, which are counted here.
 
     `servers` is how many model servers a counted floor has, None where nobody has counted yet. `starting` holds when
     each instance was started that has not answered yet.
@@ -173,6 +174,7 @@ class PoolView:
 
     in_flight: int = 0
     extra: int = 0
+    over: int = 0
     waiting: int = 0
     waiting_batch: int = 0
     phase: Phase = Phase.STEADY

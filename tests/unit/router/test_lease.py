@@ -12,8 +12,10 @@ from headrace.router import capacity, lease
 from headrace.router.config import RouterConfig
 from headrace.router.decide import decide
 from headrace.router.engine import Engine
+from headrace.router.events import Admitted, Finished, Outcome
 from headrace.router.lease import Ask, Other, divide, shortages
-from headrace.router.types import Account, Ground, Refusal, State, Wait
+from headrace.router.observe import observe
+from headrace.router.types import Account, Ground, Refusal, Route, State, Wait
 from tests.unit.router.shares import Redis, leaser
 from tests.unit.router.worlds import config, pool, request, state
 
@@ -323,3 +325,34 @@ async def test_a_limit_that_is_new_is_shared_in_the_first_round_after_a_reload()
     shares = [engine.state.leases["tenant/search/parallel"] for engine in engines]
     assert min(shares) >= 4, shares
     assert sum(shares) <= 10, shares
+
+
+def test_a_request_of_many_texts_takes_no_share_from_other_replicas() -> None:
+    """What is above the share waits in its model server; counted as held, it left the others without a slot."""
+    store, fleet = Store(), replicas(2, LIMIT, 8)
+    for one in fleet:
+        one.policy = config(pools={"floor": pool(instances=1, slotsPerInstance=8)}, tenants={})
+        one.state.pools["floor"].service_s = 1.0
+    for _ in range(40):
+        for one in fleet:
+            one.round(store, 0)
+    first, second = fleet
+    first.state.leases |= {"environment/money": 1 << 60}
+    shares = [one.share for one in fleet]
+    assert shares == [4, 4]
+    routes = []
+    for texts in (1, 1, 1, 8):
+        route = decide(request(sequences=texts), first.state, first.policy)
+        assert isinstance(route, Route)
+        routes.append(route)
+        first.state = observe(first.state, Admitted(now=0.0, route=route, scopes=()), first.policy)
+    view = first.state.pools["floor"]
+    assert (view.taken, view.over) == (11, 7)
+    for _ in range(8):
+        for one in fleet:
+            one.round(store, 0)
+            assert second.share >= 1
+    assert first.share + second.share <= 8
+    done = Finished(now=1.0, route=routes[-1], scopes=(), admitted_at=0.0, cost=0, tokens=0, outcome=Outcome.OK)
+    first.state = observe(first.state, done, first.policy)
+    assert (view.taken, view.over) == (3, 0)
