@@ -145,8 +145,9 @@ class Api:
         if caller is None:
             self.services.metrics.unauthorized()
             return self._closing(_UNKNOWN_KEY)
-        known = _of_models(path) or path in ENDPOINTS
-        if not known or request.method != ("GET" if _of_models(path) else "POST"):
+        work = path in ENDPOINTS
+        known = work or _of_models(path)
+        if not known or request.method != ("POST" if work else "GET"):
             return self._closing(_nothing(path, known=known))
         request.context = caller
         return None
@@ -192,7 +193,7 @@ class Api:
     async def _dispatch(self, request: Request, reply: Reply, identifier: str) -> Refusal | None:
         caller: Caller = request.context
         path = request.target.partition("?")[0]
-        if _of_models(path):
+        if path not in ENDPOINTS:
             return self._models(caller, path.removeprefix(_MODELS).removeprefix("/"), reply, identifier)
         body = _parsed(request.body)
         if isinstance(body, Refusal):
@@ -263,7 +264,7 @@ def _nothing(path: str, *, known: bool) -> Refusal:
             sentence="there is nothing here",
             next_step=f"use one of {', '.join((*ENDPOINTS, _MODELS))}",
         )
-    method = "GET" if _of_models(path) else "POST"
+    method = "POST" if path in ENDPOINTS else "GET"
     return Refusal(status=405, code="method_not_allowed", sentence=f"use {method}", next_step=f"use {method}")
 
 
