@@ -165,9 +165,7 @@ def _move(view: PoolView, config: PoolConfig | None, now: float, change: int = 0
     after = view.in_flight = max(0, before + change)
     if slots > 1:
         view.extra = max(0, view.extra + change * (slots - 1))
-    if config is None:
-        return
-    if config.dedicated:
+    if config is None or config.dedicated:
         return
     view.idle_cost += len(view.idle) * config.nano_usd_per_instance_second * elapsed
     idle = tuple(end for end in view.idle if end > now)

@@ -26,7 +26,8 @@ class StreamFilter:
         if data.endswith(b"\n\n") and not (self._drop and b'"usage"' in data):
             self._pending = b""
             return data
-        ends = [found.end() for found in _END.finditer(data)]
+        # What is pending holds no end, at most three bytes of one: an event of many pieces is looked through once.
+        ends = [found.end() for found in _END.finditer(data, max(0, len(self._pending) - 3))]
         events = [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]
         self._pending = data[ends[-1] :] if ends else data
         if len(self._pending) > _LARGEST_EVENT:
