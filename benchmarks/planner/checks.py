@@ -23,7 +23,7 @@ from headrace.planner.levels import Demand, best_constant, cost_per_hour, level_
 from headrace.planner.planning import HOURLY, Constraints, make_plan
 from headrace.planner.pool import simulate_pool
 from headrace.planner.requests import shape_of, traffic_of
-from headrace.planner.schedule import changes, switch_cost_usd
+from headrace.planner.schedule import later_starts, switch_cost_usd
 from headrace.planner.service import ServiceModel
 from headrace.planner.simulate import Tiers, simulate
 from headrace.planner.slo import synthesise
@@ -285,7 +285,7 @@ def _over_bound(walked: list[Backtest], lead_time_s: float) -> float:
     ratios = []
     for one in walked:
         held = one.chosen.dedicated
-        started = changes(held) - int(held[0])
+        started = later_starts(held)
         paid = one.chosen.cost_usd + started * switch_cost_usd(one.tariff, lead_time_s)
         ratios.append(paid / one.bound.hourly_usd)
     return round(geomean(ratios), 4)

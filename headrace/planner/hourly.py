@@ -22,7 +22,7 @@ from headrace.planner.caps import hour_peaks, least_held
 from headrace.planner.levels import Demand, LevelTables, cost_per_hour, level_tables
 from headrace.planner.mixing import adaptive
 from headrace.planner.policies import hourly_costs
-from headrace.planner.schedule import changes, switch_cost_usd
+from headrace.planner.schedule import later_starts, switch_cost_usd
 from headrace.planner.tariff import Tariff
 from headrace.planner.traffic import BINS_PER_WINDOW, WINDOW_S, repair, silent_windows
 
@@ -198,7 +198,7 @@ def _saved(tables: LevelTables, tariff: Tariff, fleet: Fleet, nodes: Ints, hours
     serverless = tables.serverless_usd(tariff)[-hours:]
     held = nodes[-hours - 1 : -1] * fleet.replicas_per_node
     floor = np.full(hours, fleet.floor_nodes * fleet.replicas_per_node, dtype=np.int64)
-    started = changes(held) - int(held[0])
+    started = later_starts(held)
     followed = cost_per_hour(serverless, held, tariff).sum() + started * switch_cost_usd(tariff, fleet.lead_time_s)
     return float(cost_per_hour(serverless, floor, tariff).sum() - followed) / hours
 

@@ -14,7 +14,7 @@ from headrace.planner.levels import Demand, LevelTables, best_constant, cost_per
 from headrace.planner.mixing import adaptive
 from headrace.planner.policies import BASELINES, hourly_costs
 from headrace.planner.prewarm import WarmPlan, warm_plan
-from headrace.planner.schedule import best_schedule, changes, expand, slot_costs, switch_cost_usd
+from headrace.planner.schedule import best_schedule, changes, expand, later_starts, slot_costs, switch_cost_usd
 from headrace.planner.tariff import Tariff
 from headrace.planner.verdict import Verdict, decide
 
@@ -234,7 +234,7 @@ class _Evaluation:
     def monthly(self, held: Ints) -> float:
         """US dollars per month."""
         paid = float(cost_per_hour(self.serverless, held, self.tariff).sum())
-        started = changes(held) - int(held[0]) if len(held) else 0
+        started = later_starts(held)
         paid += max(started, 0) * switch_cost_usd(self.tariff, self.limits.lead_time_s)
         return paid / max(self.hours, 1) * HOURS_PER_MONTH
 

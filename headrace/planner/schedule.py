@@ -67,6 +67,11 @@ def changes(dedicated: Ints, *, cyclic: bool = False) -> int:
     return int(np.maximum(dedicated - before, 0).sum())
 
 
+def later_starts(dedicated: Ints) -> int:
+    """How many GPUs are started after the first hour: those that it begins with may have run before."""
+    return changes(dedicated) - int(dedicated[0]) if len(dedicated) else 0
+
+
 def slot_costs(serverless: Floats, *, period: int, first_slot: int = 0) -> Floats:
     """Mean serverless cost of each level in each slot of a day (24) or week (168), [period, levels]."""
     slots = (np.arange(len(serverless)) + first_slot) % period
